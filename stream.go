@@ -1,0 +1,113 @@
+package bridge
+
+import (
+	"context"
+	"time"
+)
+
+// A Partition is one ordered part of a stream: a Kinesis shard or a Kafka partition.
+type Partition struct {
+	ID string
+	// Parents are the shards that must be read to their end before this one; they may
+	// have expired and then be listed no more. Kafka has none.
+	Parents []string
+	// Closed says that no record will be added: a shard that was split or merged.
+	Closed bool
+	// FirstHash and LastHash bound the hash keys of a shard, inclusive, as decimal
+	// numbers below 2^128. Kafka leaves them empty.
+	FirstHash, LastHash string
+}
+
+// A Batch is what one Read returned. It may hold no record at all.
+type Batch struct {
+	Records []Record
+	// Through is the position up to which everything was seen. It can be past the last
+	// record: an offset can belong to a transaction marker or a compacted record.
+	Through Position
+	// Behind is how much older than the newest record the end of this batch is; 0 says
+	// that nothing more was there, and a negative value that the service did not say.
+	Behind time.Duration
+	// Asked is when the service was asked for this batch, by the reader's clock.
+	Asked time.Time
+	// Ended says that the partition gets no more records and that this batch is the last.
+	Ended bool
+}
+
+// A Start says where to begin in a partition.
+type Start struct {
+	// After is the last position that is done; reading begins behind it. Zero begins at
+	// At, or if that is zero too at the oldest record.
+	After Position
+	// At begins at the first record that arrived at or after this time.
+	At time.Time
+	// Tip is the last time at which everything up to After is known to have been all
+	// there was: a partition seen empty behind After less than the retention ago has
+	// lost nothing, even if the record at After itself has expired. Zero if unknown.
+	Tip time.Time
+}
+
+// A Stream lists its partitions and knows who it is.
+type Stream interface {
+	// Identity asks the service; it wraps ErrMissing if there is no such stream.
+	Identity(ctx context.Context) (Identity, error)
+	// Partitions lists all that can be read, parents before their children.
+	Partitions(ctx context.Context) ([]Partition, error)
+}
+
+// A Source is a stream that can be read. It is safe for concurrent use.
+type Source interface {
+	Stream
+	// Open starts reading one partition. It never moves forward in silence: what is
+	// behind from.After and no longer kept is a *GapError, from Open or the first Read.
+	Open(ctx context.Context, partition string, from Start) (Reader, error)
+}
+
+// A Reader reads one partition in order, from one goroutine.
+type Reader interface {
+	// Read returns what comes next, after at most a few seconds even if that is
+	// nothing. The batch belongs to the caller. Read does not retry: after an error for
+	// which Retryable is true the caller waits and calls it again, and it goes on where
+	// it was. After a Batch with Ended it must not be called again.
+	Read(ctx context.Context) (Batch, error)
+	Close() error
+}
+
+// An Ender is a Source that can say where its partitions end. Kinesis cannot.
+type Ender interface {
+	// Ends returns the position of the last readable record of each partition; one that
+	// is empty has the zero Position.
+	Ends(ctx context.Context) (map[string]Position, error)
+}
+
+// An Ack tells the fate of one record of a Write.
+type Ack struct {
+	// Partition and Position are where the record stands, if Err is nil.
+	Partition string
+	Position  Position
+	// Log is where a Ledger last spoke of the record; zero if the sink has none.
+	Log Position
+	// Err says why the record was certainly not appended; see the error classes.
+	Err error
+}
+
+// A Sink is a stream that can be appended to. It is safe for concurrent use.
+type Sink interface {
+	Stream
+	// Write appends recs and returns when the fate of each is known; acks[i] is that of
+	// recs[i]. If a record fails, no later record of its lane is appended. Records of one
+	// lane are never given to two calls at a time. Write does not retry what was refused,
+	// resolves what is in doubt before it returns, and keeps nothing of recs.
+	// A non-nil error means that nothing is known of any record and that the sink is of
+	// no more use; what was under way must then be found by a restart.
+	Write(ctx context.Context, recs []Record) (acks []Ack, err error)
+	Close() error
+}
+
+// A Placed is one record found on a target.
+type Placed struct {
+	Partition string
+	Position  Position
+	Origin    Coordinate
+	// Key is the partition key if the target places by it (Kinesis); nil otherwise.
+	Key []byte
+}
