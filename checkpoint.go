@@ -46,6 +46,18 @@ type Counts struct {
 	Rewind int64 `json:"rewind"`
 }
 
+// Add adds what happened to more records.
+func (c *Counts) Add(d Counts) {
+	c.Read += d.Read
+	c.Written += d.Written
+	c.Present += d.Present
+	c.DeadLettered += d.DeadLettered
+	c.Dropped += d.Dropped
+	c.LoopSkipped += d.LoopSkipped
+	c.Foreign += d.Foreign
+	c.Rewind += d.Rewind
+}
+
 // Balanced reports whether every record that was read is accounted for.
 func (c Counts) Balanced() bool {
 	return c.Read == c.Written+c.Present+c.DeadLettered+c.Dropped+c.LoopSkipped
@@ -56,8 +68,8 @@ func (c Counts) Balanced() bool {
 type IndexEntry struct {
 	Partition string   `json:"partition"` // of the target
 	Position  Position `json:"position"`
-	// Below holds the greatest position of each source partition among the records of
-	// this target partition that stand before Position.
+	// Below holds, for each source partition, a position that none of its records that
+	// stand at or before Position in this target partition is behind.
 	Below map[string]Position `json:"below"`
 }
 

@@ -1,0 +1,241 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// A flow is the way of one source partition. It owns its records until they are done.
+type flow struct {
+	r    *run
+	part bridge.Partition
+}
+
+// flow reads one partition until it ends, the intake ends, or something fails for good.
+func (r *run) flow(ctx, intake context.Context, part bridge.Partition) error {
+	f := &flow{r: r, part: part}
+	if fn := r.m.Hooks.Started; fn != nil {
+		fn(part.ID)
+	}
+	row, _ := r.tracker.row(part.ID)
+	start := bridge.Start{After: row.Position, Tip: row.Tip}
+	if row.Position.IsZero() {
+		start.At = r.m.Start
+	}
+	reader, err := retry(intake, r, "open", part.ID, func() (bridge.Reader, error) {
+		return r.m.Source.Open(intake, part.ID, start)
+	})
+	if err != nil {
+		return f.readError(intake, err)
+	}
+	defer reader.Close()
+
+	pages, stop := f.readAhead(intake, reader)
+	defer stop()
+	for p := range pages {
+		if p.err != nil {
+			return f.readError(intake, p.err)
+		}
+		if err := f.carry(ctx, p.batch); err != nil {
+			return err
+		}
+		if p.batch.Ended {
+			r.saveSoon()
+			return nil
+		}
+	}
+	return nil
+}
+
+// readError turns the end of the intake into a quiet end of the flow.
+func (f *flow) readError(intake context.Context, err error) error {
+	if intake.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("read partition %s: %w", f.part.ID, err)
+}
+
+type page struct {
+	batch bridge.Batch
+	err   error
+}
+
+// readAhead reads the next page while the flow works on this one. The channel is closed
+// after an error, after the last page, or when the intake ends; stop waits until the
+// reader is no more in use.
+func (f *flow) readAhead(intake context.Context, reader bridge.Reader) (pages <-chan page, stop func()) {
+	ctx, cancel := context.WithCancel(intake)
+	out := make(chan page)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(out)
+		for {
+			b, err := retry(ctx, f.r, "read", f.part.ID, func() (bridge.Batch, error) {
+				return reader.Read(ctx)
+			})
+			select {
+			case out <- page{b, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil || b.Ended {
+				return
+			}
+		}
+	}()
+	return out, func() { cancel(); <-done }
+}
+
+// carry brings one page to the target and lets it count as done.
+func (f *flow) carry(ctx context.Context, b bridge.Batch) error {
+	w := f.r.tracker.begin()
+	var newest time.Time
+	if n := len(b.Records); n > 0 {
+		newest = b.Records[n-1].Time
+	}
+	recs, counts, err := f.pick(b.Records)
+	if err != nil {
+		return err
+	}
+	if fn := f.r.m.Hooks.Handed; fn != nil && len(recs) > 0 {
+		fn(len(recs))
+	}
+	if err := f.write(ctx, recs, w); err != nil {
+		return err
+	}
+	counts.Written += int64(len(recs))
+	f.r.tracker.done(f.part.ID, w, b, counts)
+	f.r.goal.saw(f.part.ID, b, newest)
+	return nil
+}
+
+// pick routes the records of a page and leaves out those that need not be written:
+// the workflow's own on their way back, and those that are on the target already.
+func (f *flow) pick(in []bridge.Record) ([]bridge.Record, bridge.Counts, error) {
+	var counts bridge.Counts
+	counts.Read = int64(len(in))
+	out := in[:0]
+	for i := range in {
+		rec := &in[i]
+		if rec.Foreign {
+			counts.Foreign++
+		}
+		// A record that came from where this workflow writes to is back home. One that
+		// came from anywhere else is data, whoever brought it here.
+		if rec.Origin.Stream == f.r.target.String() {
+			counts.LoopSkipped++
+			continue
+		}
+		route, err := f.r.m.Keys.Route(rec)
+		if err != nil {
+			return nil, counts, f.refused(rec.Position, err)
+		}
+		lane := lane{source: f.part.ID, target: route.Partition}
+		if route.Partition == "" {
+			lane.target = string(route.Key)
+		}
+		there, err := f.r.present.has(lane, rec.Position, f.r.m.Compacted, f.r.target.Name)
+		if err != nil {
+			return nil, counts, err
+		}
+		if there {
+			counts.Present++
+			continue
+		}
+		rec.Origin = bridge.Coordinate{Stream: f.r.source.String(), Partition: f.part.ID, Position: rec.Position}
+		rec.Key, rec.Partition = route.Key, route.Partition
+		out = append(out, *rec)
+	}
+	return out, counts, nil
+}
+
+// refused is the error for a record that the policy stops at.
+func (f *flow) refused(at bridge.Position, err error) error {
+	c := bridge.Coordinate{Stream: f.r.source.Name, Partition: f.part.ID, Position: at}
+	return fmt.Errorf("record %s: %w", c, err)
+}
+
+// write gives recs to the sink until each is acknowledged. What was refused for now is
+// written again in its old order, which is the order of each lane, because the sink lets
+// no later record of a lane pass a failed one.
+func (f *flow) write(ctx context.Context, recs []bridge.Record, w *window) error {
+	wait := newBackOff()
+	for len(recs) > 0 {
+		acks, err := f.r.m.Sink.Write(ctx, recs)
+		if err != nil {
+			return fmt.Errorf("write %d records of partition %s: %w", len(recs), f.part.ID, err)
+		}
+		if len(acks) != len(recs) {
+			return fmt.Errorf("write %d records of partition %s: the sink acknowledged %d", len(recs), f.part.ID, len(acks))
+		}
+		left := recs[:0]
+		var last error
+		for i, a := range acks {
+			if a.Err == nil {
+				w.acked(a, recs[i].Position)
+				continue
+			}
+			if !bridge.Retryable(a.Err) {
+				return f.refused(recs[i].Position, a.Err)
+			}
+			last = a.Err
+			left = append(left, recs[i])
+		}
+		if len(left) < len(recs) {
+			wait.Reset()
+		}
+		recs = left
+		if len(recs) == 0 {
+			return nil
+		}
+		if err := f.r.pause(ctx, wait.NextBackOff(), "write", f.part.ID, last); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retry calls try until it succeeds, fails for good, or ctx ends.
+func retry[T any](ctx context.Context, r *run, op, partition string, try func() (T, error)) (T, error) {
+	wait := newBackOff()
+	for {
+		v, err := try()
+		if err == nil || !bridge.Retryable(err) || ctx.Err() != nil {
+			return v, err
+		}
+		if err := r.pause(ctx, wait.NextBackOff(), op, partition, err); err != nil {
+			return v, err
+		}
+	}
+}
+
+// pause waits before another try.
+func (r *run) pause(ctx context.Context, d time.Duration, op, partition string, err error) error {
+	if fn := r.m.Hooks.Retry; fn != nil {
+		fn(op, partition, err, d)
+	}
+	r.log.Debug("retry", "op", op, "partition", partition, "wait", d, "error", err)
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return errors.Join(err, context.Cause(ctx))
+	}
+}
+
+// newBackOff waits 20 ms at first and at most 5 s, with jitter, for ever.
+func newBackOff() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval = 20 * time.Millisecond
+	b.MaxInterval = 5 * time.Second
+	b.Multiplier = 2
+	return b
+}

@@ -1,0 +1,79 @@
+package mirror
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// settleTime is how long after a time T Kinesis must be asked for its answer to hold
+// everything that was put before T: a put is readable within a second of its
+// acknowledgement.
+const settleTime = 2 * time.Second
+
+// A goal is reached when everything that was in the source at one moment is done. Where
+// the source can say its ends, the moment is that answer. Where it cannot, a partition is
+// past the moment T once a record that arrived after T is done, once it ended, or once a
+// page that was asked for at T + settleTime or later says that nothing is behind it.
+type goal struct {
+	mu   sync.Mutex
+	at   time.Time
+	ends map[string]bridge.Position // nil if the source cannot say
+	left map[string]bool
+	all  chan struct{} // nil if there is no goal
+}
+
+func (m *Mirror) newGoal(ctx context.Context, parts []bridge.Partition, rows map[string]bridge.Row) (*goal, error) {
+	g := &goal{at: time.Now(), left: map[string]bool{}}
+	if !m.UntilCaughtUp {
+		return g, nil
+	}
+	g.all = make(chan struct{})
+	if s, ok := m.Source.(bridge.Ender); ok {
+		ends, err := s.Ends(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("ask where the source ends: %w", err)
+		}
+		g.ends = ends
+	}
+	for _, p := range parts {
+		row := rows[p.ID]
+		if end, ok := g.ends[p.ID]; row.Ended || ok && !end.After(row.Position) {
+			continue
+		}
+		g.left[p.ID] = true
+	}
+	if len(g.left) == 0 {
+		close(g.all)
+	}
+	return g, nil
+}
+
+// reached is closed once the goal is; it is nil, and blocks for ever, if there is none.
+func (g *goal) reached() <-chan struct{} { return g.all }
+
+// saw notes that a page is done whose newest record arrived at the given time.
+func (g *goal) saw(partition string, b bridge.Batch, newest time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.left[partition] || !g.past(partition, b, newest) {
+		return
+	}
+	delete(g.left, partition)
+	if len(g.left) == 0 {
+		close(g.all)
+	}
+}
+
+func (g *goal) past(partition string, b bridge.Batch, newest time.Time) bool {
+	if b.Ended {
+		return true
+	}
+	if end, ok := g.ends[partition]; ok {
+		return !end.After(b.Through)
+	}
+	return newest.After(g.at) || b.Behind == 0 && !b.Asked.Before(g.at.Add(settleTime))
+}

@@ -1,0 +1,271 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/keymap"
+	"golang.org/x/sync/errgroup"
+)
+
+// A Mirror carries one source to one sink. Fields must not be changed once Run was
+// called. Source, Sink, Checkpoints and Keys are required.
+type Mirror struct {
+	Source      bridge.Source
+	Sink        bridge.Sink
+	Checkpoints bridge.CheckpointStore
+	Keys        keymap.Strategy
+
+	// Start is where partitions begin that have no checkpoint: at records that arrived
+	// then or later. Zero begins at the oldest record.
+	Start time.Time
+	// Interval between checkpoints while records move; 5 s if zero. An idle mirror writes
+	// one only every Heartbeat, 10 min if zero.
+	Interval, Heartbeat time.Duration
+	// Discover is how often the source's partitions are listed again; 30 s if zero. They
+	// are also listed whenever one ends.
+	Discover time.Duration
+	// UntilCaughtUp drains once everything that was in the source when Run began is on
+	// the target and checkpointed.
+	UntilCaughtUp bool
+	// Compacted says that the target may drop a record once a later one of its key is
+	// there, so that a missing one is no sign of damage.
+	Compacted bool
+
+	Hooks  Hooks
+	Logger *slog.Logger // nil logs nothing
+
+	once  sync.Once
+	drain chan struct{}
+	mu    sync.Mutex
+	run   *run
+}
+
+// Hooks are called as things happen, from any goroutine, and must return quickly. Nil
+// ones are left out.
+type Hooks struct {
+	// Checkpoint is called with each checkpoint that was saved.
+	Checkpoint func(bridge.Checkpoint)
+	// Retry is called before the engine waits to try again; op is "read", "write", "list"
+	// or "open".
+	Retry func(op, partition string, err error, wait time.Duration)
+	// Started and Ended are called when the flow of a partition begins, and when the
+	// partition's end is durable.
+	Started, Ended func(partition string)
+	// Handed is called when n records are given to the sink for the first time.
+	Handed func(n int)
+}
+
+func (m *Mirror) init() {
+	m.once.Do(func() { m.drain = make(chan struct{}) })
+}
+
+// Drain asks Run to read no more, finish what is under way, save a clean checkpoint and
+// return nil. It returns at once and may be called any number of times.
+func (m *Mirror) Drain() {
+	m.init()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	select {
+	case <-m.drain:
+	default:
+		close(m.drain)
+	}
+}
+
+// Run mirrors until Drain is called, the goal of UntilCaughtUp is reached, or something
+// fails for good. Ending ctx cuts: what is under way is found again at the next start.
+// Errors that passing time can mend are retried inside. What Run returns is a class of
+// package bridge: ErrFenced if another worker took over, ErrGap and ErrChanged if data is
+// gone or the ends are not what they were, ErrState if the checkpoint is of another
+// workflow, and what the policy stops at. Run may be called once.
+func (m *Mirror) Run(ctx context.Context) error {
+	m.init()
+	r, err := m.resume(ctx)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.run = r
+	m.mu.Unlock()
+	return r.run(ctx)
+}
+
+// A run is one Run of a Mirror.
+type run struct {
+	m        *Mirror
+	log      *slog.Logger
+	source   bridge.Identity
+	target   bridge.Identity
+	tracker  *tracker
+	lineage  *lineage
+	present  presence
+	goal     *goal
+	group    *errgroup.Group
+	lastSave time.Time // of the saver only
+	saveNow  chan struct{}
+	relist   chan struct{}
+}
+
+// resume loads the checkpoint, proves that it belongs to these two ends, and finds out
+// what an earlier run left on the target.
+func (m *Mirror) resume(ctx context.Context) (*run, error) {
+	r := &run{
+		m:       m,
+		log:     m.Logger,
+		saveNow: make(chan struct{}, 1),
+		relist:  make(chan struct{}, 1),
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	var err error
+	if r.source, err = m.Source.Identity(ctx); err != nil {
+		return nil, fmt.Errorf("identify the source: %w", err)
+	}
+	if r.target, err = m.Sink.Identity(ctx); err != nil {
+		return nil, fmt.Errorf("identify the target: %w", err)
+	}
+	cp, err := m.Checkpoints.Load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("load the checkpoint: %w", err)
+	}
+	if !cp.At.IsZero() {
+		if err := r.belongs(cp); err != nil {
+			return nil, err
+		}
+	}
+	parts, err := m.Source.Partitions(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the source's partitions: %w", err)
+	}
+	rows := rowsByPartition(cp)
+	if r.goal, err = m.newGoal(ctx, parts, rows); err != nil {
+		return nil, err
+	}
+	if r.present, err = r.scan(ctx, cp, rows); err != nil {
+		return nil, err
+	}
+	r.tracker = newTracker(cp, r.present)
+	r.lineage = newLineage(r.tracker, cp.At.IsZero(), r.source.Name)
+	return r, r.lineage.update(parts)
+}
+
+// belongs proves that a checkpoint was made for this source, target and keymap.
+func (r *run) belongs(cp bridge.Checkpoint) error {
+	for _, end := range []struct {
+		what      string
+		have, was bridge.Identity
+	}{{"source", r.source, cp.Source}, {"target", r.target, cp.Target}} {
+		switch {
+		case end.have == end.was:
+		case end.have.Name == end.was.Name:
+			err := fmt.Errorf("the %s %s was recreated: the checkpoint is of %s, this one is %s: %w",
+				end.what, end.have.Name, end.was.Incarnation, end.have.Incarnation, bridge.ErrChanged)
+			return bridge.WithHint(err, "the records behind the checkpoint are gone with the old one; begin a new workflow under another name")
+		default:
+			err := fmt.Errorf("the checkpoint was made for the %s %s, not for %s: %w",
+				end.what, end.was.Name, end.have.Name, bridge.ErrState)
+			return bridge.WithHint(err, "give this migration a workflow name of its own")
+		}
+	}
+	if k := r.m.Keys.Name(); k != cp.Keymap {
+		err := fmt.Errorf("the checkpoint was made with keymap %s, not %s: %w", cp.Keymap, k, bridge.ErrState)
+		return bridge.WithHint(err, "another keymap would split keys over two partitions; use "+cp.Keymap+" or a new workflow and an empty target")
+	}
+	return nil
+}
+
+// run starts the flows and the saver and waits for all of them.
+func (r *run) run(ctx context.Context) error {
+	// The first checkpoint says that something may be under way from here on, so that a
+	// crash before the next one is not taken for the clean stop that came before it.
+	if err := r.save(ctx, false); err != nil {
+		return err
+	}
+	intake, stop := context.WithCancel(ctx)
+	defer stop()
+	cuttable, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	group, work := errgroup.WithContext(cuttable)
+	r.group = group
+
+	saver := make(chan error, 1)
+	flowsDone := make(chan struct{})
+	group.Go(func() error { return r.schedule(work, intake) })
+	group.Go(func() error {
+		defer stop()
+		select {
+		case <-r.m.drain:
+		case <-r.goal.reached():
+			r.log.Info("everything that was in the source at the start is on the target")
+		case <-work.Done():
+		}
+		return nil
+	})
+	go func() {
+		err := r.keepSaving(work, flowsDone)
+		if err != nil {
+			fail(err)
+		}
+		saver <- err
+	}()
+	err := group.Wait()
+	close(flowsDone)
+	if saveErr := <-saver; saveErr != nil {
+		err = saveErr // the flows only fell with it
+	}
+	return r.finish(ctx, err)
+}
+
+// finish saves what is done. A stop without error has nothing under way and is clean.
+func (r *run) finish(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, bridge.ErrFenced) {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	if saveErr := r.save(ctx, err == nil); saveErr != nil {
+		return errors.Join(err, saveErr)
+	}
+	return err
+}
+
+// schedule begins a flow for every partition whose parents are done, as they come.
+func (r *run) schedule(ctx, intake context.Context) error {
+	tick := time.NewTicker(orElse(r.m.Discover, 30*time.Second))
+	defer tick.Stop()
+	for {
+		for _, p := range r.lineage.startable() {
+			r.group.Go(func() error { return r.flow(ctx, intake, p) })
+		}
+		select {
+		case <-intake.Done():
+			return nil
+		case <-tick.C:
+		case <-r.relist:
+		}
+		parts, err := retry(intake, r, "list", "", func() ([]bridge.Partition, error) {
+			return r.m.Source.Partitions(intake)
+		})
+		if intake.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("list the source's partitions: %w", err)
+		}
+		if err := r.lineage.update(parts); err != nil {
+			return err
+		}
+	}
+}
+
+func orElse(d, fallback time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return fallback
+}

@@ -1,0 +1,54 @@
+package mirror
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// A Progress is what a running mirror can say of itself.
+type Progress struct {
+	Source, Target bridge.Identity
+	Counts         bridge.Counts
+	Partitions     []PartitionProgress
+}
+
+// A PartitionProgress is one source partition. Its Row is what is done, which can be more
+// than what is checkpointed.
+type PartitionProgress struct {
+	bridge.Row
+	Lag     time.Duration // behind the newest record; negative if not known
+	Waiting []string      // parents whose end is not checkpointed yet
+}
+
+// Progress says where Run stands; it is zero before Run has read its checkpoint. It may
+// be called at any time from any goroutine.
+func (m *Mirror) Progress() Progress {
+	m.mu.Lock()
+	r := m.run
+	m.mu.Unlock()
+	if r == nil {
+		return Progress{}
+	}
+	p := Progress{Source: r.source, Target: r.target}
+	p.Counts, p.Partitions = r.tracker.progress()
+	for i := range p.Partitions {
+		s := &p.Partitions[i]
+		if s.Position.IsZero() {
+			s.Waiting = r.lineage.blockers(bridge.Partition{ID: s.Partition, Parents: s.Parents})
+		}
+	}
+	slices.SortFunc(p.Partitions, func(a, b PartitionProgress) int { return compareIDs(a.Partition, b.Partition) })
+	return p
+}
+
+func (t *tracker) progress() (bridge.Counts, []PartitionProgress) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []PartitionProgress
+	for _, s := range t.rows {
+		out = append(out, PartitionProgress{Row: s.Row, Lag: s.lag})
+	}
+	return t.counts, out
+}

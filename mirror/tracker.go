@@ -1,0 +1,311 @@
+package mirror
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// A tracker knows what is done and what is under way. Everything that goes into one
+// checkpoint is read under its lock, so that rows, floor and counts belong together.
+type tracker struct {
+	mu      sync.Mutex
+	rows    map[string]*rowState
+	counts  bridge.Counts
+	ends    map[string]bridge.Position // last acknowledged place of each target partition
+	log     bridge.Position            // last place that the ledger acknowledged
+	open    []*window                  // in the order in which they began
+	index   map[string]*indexState     // by target partition
+	entries []bridge.IndexEntry
+	passing map[string]*passing // by source partition
+	dirty   bool
+}
+
+type rowState struct {
+	bridge.Row
+	moved   bool          // since the last checkpoint
+	durable bool          // the end is in a saved checkpoint
+	lag     time.Duration // behind the newest record; negative if not known
+}
+
+// An indexState is on its way to the next entry of one target partition.
+type indexState struct {
+	below map[string]bridge.Position
+	n     int
+	since time.Time
+}
+
+const (
+	indexRecords = 1000
+	indexAge     = 10 * time.Second
+)
+
+// A window is one page on its way. It remembers what was acknowledged when it began:
+// whatever it writes stands behind that, so as long as it is open a restart must look
+// from there.
+type window struct {
+	floor bridge.Floor
+	log   bridge.Position // of the ledger when it began, then of its own acks
+	began bridge.Position // log when it began
+	ends  map[string]bridge.Position
+	last  map[string]bridge.Position // greatest source position for each target partition
+	n     map[string]int
+}
+
+func newTracker(cp bridge.Checkpoint, found presence) *tracker {
+	t := &tracker{
+		rows:    map[string]*rowState{},
+		counts:  cp.Counts,
+		ends:    map[string]bridge.Position{},
+		log:     cp.Floor.Log,
+		index:   map[string]*indexState{},
+		passing: map[string]*passing{},
+		dirty:   true,
+	}
+	for _, row := range cp.Rows {
+		t.rows[row.Partition] = &rowState{Row: row, durable: row.Ended, lag: -1}
+	}
+	for p, at := range cp.Floor.Partitions {
+		t.ends[p] = at
+	}
+	// Everything that the checkpoint covers can stand in any target partition.
+	for _, row := range cp.Rows {
+		for p := range t.ends {
+			t.indexOf(p).raise(row.Partition, row.Position)
+		}
+	}
+	// What the scan found is on the target, but not done until its flow has come past it.
+	// Until then the floor stays where it is: a window that is open from the start.
+	for l, there := range found {
+		for p := range there.where {
+			t.indexOf(p).raise(l.source, there.last)
+		}
+		w := t.passing[l.source]
+		if w == nil {
+			w = &passing{window: t.begin()}
+			t.passing[l.source] = w
+		}
+		if there.last.After(w.until) {
+			w.until = there.last
+		}
+	}
+	return t
+}
+
+// A passing is the window of a flow that has not yet come past what the scan found.
+type passing struct {
+	window *window
+	until  bridge.Position
+}
+
+func (t *tracker) indexOf(target string) *indexState {
+	s := t.index[target]
+	if s == nil {
+		s = &indexState{below: map[string]bridge.Position{}, since: time.Now()}
+		t.index[target] = s
+	}
+	return s
+}
+
+func (s *indexState) raise(source string, at bridge.Position) {
+	if at.After(s.below[source]) {
+		s.below[source] = at
+	}
+}
+
+// know gives each partition a row, so that a restart can tell one that was there from one
+// that came and went while nobody looked.
+func (t *tracker) know(parts []bridge.Partition) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range parts {
+		if t.rows[p.ID] == nil {
+			t.rows[p.ID] = &rowState{Row: bridge.Row{Partition: p.ID, Parents: p.Parents}, moved: true, lag: -1}
+			t.dirty = true
+		}
+	}
+}
+
+// row returns what is known of a partition, and whether it is known at all.
+func (t *tracker) row(partition string) (row bridge.Row, known bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.rows[partition]; s != nil {
+		return s.Row, true
+	}
+	return bridge.Row{}, false
+}
+
+// over reports whether the end of the partition is in a saved checkpoint.
+func (t *tracker) over(partition string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.rows[partition]
+	return s != nil && s.durable
+}
+
+// begin opens the window of a page that is about to be written.
+func (t *tracker) begin() *window {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w := &window{
+		floor: t.now(),
+		log:   t.log,
+		began: t.log,
+		ends:  map[string]bridge.Position{},
+		last:  map[string]bridge.Position{},
+		n:     map[string]int{},
+	}
+	// Pages under way now may still store records behind these ends, whose intents the
+	// ledger took before: look from where the oldest of them began.
+	if len(t.open) > 0 {
+		w.floor.Log = t.open[0].began
+	}
+	t.open = append(t.open, w)
+	return w
+}
+
+// now is the floor if nothing is under way.
+func (t *tracker) now() bridge.Floor {
+	return bridge.Floor{Partitions: maps.Clone(t.ends), Log: t.log}
+}
+
+// floor is where a restart must look from: what the oldest open page saw when it began.
+func (t *tracker) floor() bridge.Floor {
+	if len(t.open) > 0 {
+		return t.open[0].floor
+	}
+	return t.now()
+}
+
+// acked notes that one record of the page stands on the target. The page's flow calls it.
+func (w *window) acked(a bridge.Ack, source bridge.Position) {
+	if a.Position.After(w.ends[a.Partition]) {
+		w.ends[a.Partition] = a.Position
+	}
+	if source.After(w.last[a.Partition]) {
+		w.last[a.Partition] = source
+	}
+	if a.Log.After(w.log) {
+		w.log = a.Log
+	}
+	w.n[a.Partition]++
+}
+
+// done closes the window of a page all of whose records are accounted for.
+func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Counts) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.rows[partition]
+	if b.Through.After(s.Position) {
+		s.Position, s.moved, t.dirty = b.Through, true, true
+	}
+	if b.Ended {
+		s.Ended, s.moved, t.dirty = true, true, true
+	}
+	if b.Behind == 0 {
+		s.Tip = b.Asked
+	}
+	s.lag = b.Behind
+	t.counts.Add(c)
+	t.close(w)
+	for p, at := range w.ends {
+		if at.After(t.ends[p]) {
+			t.ends[p] = at
+		}
+	}
+	if w.log.After(t.log) {
+		t.log = w.log
+	}
+	if p := t.passing[partition]; p != nil && (b.Ended || !p.until.After(s.Position)) {
+		t.close(p.window)
+		delete(t.passing, partition)
+	}
+	t.extendIndex(partition, w)
+}
+
+func (t *tracker) close(w *window) {
+	t.open = slices.DeleteFunc(t.open, func(o *window) bool { return o == w })
+}
+
+// extendIndex adds an entry to the index of each target partition that gained enough. The
+// entry stands at the floor: all that stands there or before is done and thus in below.
+func (t *tracker) extendIndex(partition string, w *window) {
+	floor := t.floor()
+	for p, n := range w.n {
+		s := t.indexOf(p)
+		s.raise(partition, w.last[p])
+		s.n += n
+		if s.n < indexRecords && time.Since(s.since) < indexAge {
+			continue
+		}
+		if at := floor.Partitions[p]; !at.IsZero() {
+			t.entries = append(t.entries, bridge.IndexEntry{Partition: p, Position: at, Below: maps.Clone(s.below)})
+			s.n, s.since = 0, time.Now()
+		}
+	}
+}
+
+// cut takes what goes into the next checkpoint. With all it holds every row, else those
+// that moved. The returned function puts it back if it could not be saved.
+func (t *tracker) cut(all bool) (cp bridge.Checkpoint, restore func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var taken []*rowState
+	for _, name := range slices.Sorted(maps.Keys(t.rows)) {
+		if s := t.rows[name]; s.moved || all {
+			cp.Rows = append(cp.Rows, s.Row)
+			taken = append(taken, s)
+			s.moved = false
+		}
+	}
+	cp.Floor = t.floor()
+	cp.Counts = t.counts
+	cp.Index, t.entries = t.entries, nil
+	t.dirty = false
+	return cp, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		for _, s := range taken {
+			s.moved = true
+		}
+		t.entries = append(cp.Index, t.entries...)
+		t.dirty = true
+	}
+}
+
+// saved notes which ends are durable now and returns them.
+func (t *tracker) saved(cp bridge.Checkpoint) (ended []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, row := range cp.Rows {
+		if s := t.rows[row.Partition]; s != nil && row.Ended && !s.durable {
+			s.durable = true
+			ended = append(ended, row.Partition)
+		}
+	}
+	for _, p := range cp.Forget {
+		delete(t.rows, p)
+	}
+	return ended
+}
+
+func (t *tracker) isDirty() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.dirty
+}
+
+// allRows returns every row, in the order of their names.
+func (t *tracker) allRows() []bridge.Row {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out []bridge.Row
+	for _, name := range slices.Sorted(maps.Keys(t.rows)) {
+		out = append(out, t.rows[name].Row)
+	}
+	return out
+}
