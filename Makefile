@@ -1,0 +1,41 @@
+# The targets that people use; `make` alone prints them.
+GO ?= go
+# How much of each check's full count runs, in percent; see docs/GUARANTEES.md.
+RUNS ?= 10
+
+.PHONY: help build demo test race fuzz integration reliability mutants bench cover clean
+
+help: ## print this
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+build: ## build bin/bridge
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/bridge ./cmd/bridge
+
+demo: ## a whole mirror, there and back, in this process: needs nothing but Go
+	$(GO) run ./cmd/bridge demo
+
+test: ## everything that needs only Go, with the race detector
+	$(GO) vet ./...
+	$(GO) test -race -timeout 8m ./...
+
+fuzz: ## every fuzz target for a minute
+	$(GO) run ./internal/fuzzall -time 1m
+
+integration: ## real servers, a tenth of the full counts; installs what it needs by name
+	bash integration/install.sh
+	RUNS=$(RUNS) $(GO) test -tags integration -count 1 -timeout 24m -p 1 ./integration/... ./stream/... -run Integration -v
+	$(GO) run ./internal/mutants -third
+
+reliability: ## real servers, full counts: hours
+	bash integration/install.sh
+	RUNS=100 $(GO) test -tags integration -count 1 -timeout 0 -p 1 ./integration/... ./stream/... -run Integration -v
+	$(GO) run ./internal/mutants
+
+mutants: ## break the code on purpose and see that a test notices
+	$(GO) run ./internal/mutants
+
+cover: ## coverage of the plain tests
+	$(GO) test -coverprofile cover.out ./... && $(GO) tool cover -func cover.out | tail -1
+
+clean: ## remove what was built
+	rm -rf bin cover.out

@@ -1,0 +1,165 @@
+// Command mutants breaks the code on purpose and sees that a test notices.
+//
+// Each file in patches is a mutant: a few lines of header, an empty line, and a patch in
+// the form of git diff. The header says what is broken and which test must fail:
+//
+//	breaks: a child is released before its parent is acknowledged
+//	package: ./mirror
+//	test: TestChildWaitsForParent
+//	tags: integration          (optional)
+//
+// A mutant is killed if its patch applies, the package compiles, and the named test
+// fails. One whose patch no longer applies is an error, not a success.
+//
+//	go run ./internal/mutants [-third] [-only SUBSTRING] [-seed N]
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+func main() {
+	third := flag.Bool("third", false, "run a seeded third, at least ten")
+	only := flag.String("only", "", "run mutants whose file name contains this")
+	seed := flag.Uint64("seed", uint64(time.Now().Unix()), "of the choice made by -third")
+	flag.Parse()
+	if err := run(*third, *only, *seed); err != nil {
+		fmt.Fprintln(os.Stderr, "mutants:", err)
+		os.Exit(1)
+	}
+}
+
+func run(third bool, only string, seed uint64) error {
+	files, err := filepath.Glob("internal/mutants/patches/*.patch")
+	if err != nil || len(files) == 0 {
+		return errors.Join(err, errors.New("no patches: run this in the root of the tree"))
+	}
+	files = slices.DeleteFunc(files, func(f string) bool { return !strings.Contains(f, only) })
+	if third {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		rng.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
+		files = files[:min(len(files), max(10, len(files)/3))]
+		slices.Sort(files)
+		fmt.Printf("seed %d\n", seed)
+	}
+	tree, err := os.MkdirTemp("", "bridge-mutants-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tree)
+	if err := os.CopyFS(tree, sources{os.DirFS(".")}); err != nil {
+		return fmt.Errorf("copy the tree: %w", err)
+	}
+	killed := 0
+	for _, f := range files {
+		began := time.Now()
+		verdict := "killed"
+		if err := try(tree, f); err != nil {
+			verdict = "SURVIVED: " + err.Error()
+		} else {
+			killed++
+		}
+		fmt.Printf("%-44s %5.1fs %s\n", strings.TrimSuffix(filepath.Base(f), ".patch"), time.Since(began).Seconds(), verdict)
+	}
+	fmt.Printf("%d of %d mutants killed\n", killed, len(files))
+	if killed < len(files) {
+		return errors.New("a mutant survived")
+	}
+	return nil
+}
+
+// sources leaves out what a build does not need.
+type sources struct{ fs.FS }
+
+func (s sources) ReadDir(name string) ([]fs.DirEntry, error) {
+	entries, err := fs.ReadDir(s.FS, name)
+	return slices.DeleteFunc(entries, func(e fs.DirEntry) bool {
+		return name == "." && (e.Name() == ".git" || e.Name() == "bin")
+	}), err
+}
+
+type mutant struct{ breaks, pkg, test, tags string }
+
+func parse(file string) (m mutant, patch string, err error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return m, "", err
+	}
+	head, patch, found := strings.Cut(string(b), "\n\n")
+	for _, line := range strings.Split(head, "\n") {
+		name, value, _ := strings.Cut(line, ": ")
+		switch name {
+		case "breaks":
+			m.breaks = value
+		case "package":
+			m.pkg = value
+		case "test":
+			m.test = value
+		case "tags":
+			m.tags = value
+		default:
+			return m, "", fmt.Errorf("%s: unknown header line %q", file, line)
+		}
+	}
+	if !found || m.breaks == "" || m.pkg == "" || m.test == "" {
+		return m, "", fmt.Errorf("%s: needs breaks, package, test, an empty line and a patch", file)
+	}
+	return m, patch, nil
+}
+
+// try returns nil if the mutant was killed.
+func try(tree, file string) error {
+	m, patch, err := parse(file)
+	if err != nil {
+		return err
+	}
+	if out, err := apply(tree, patch, false); err != nil {
+		return fmt.Errorf("the patch does not apply: %s", out)
+	}
+	defer apply(tree, patch, true)
+	if out, err := command(tree, "", "go", "vet", "-tags="+m.tags, m.pkg); err != nil {
+		return fmt.Errorf("does not compile: %s", out)
+	}
+	out, err := command(tree, "", "go", "test", "-count=1", "-timeout=180s", "-tags="+m.tags, "-run", "^"+m.test+"$", m.pkg)
+	switch {
+	case err == nil && strings.Contains(out, "no tests to run"):
+		return fmt.Errorf("there is no test %s in %s", m.test, m.pkg)
+	case err == nil:
+		return fmt.Errorf("%s passes although %s", m.test, m.breaks)
+	case !strings.Contains(out, "--- FAIL: "+m.test) && !strings.Contains(out, "panic: "):
+		return fmt.Errorf("%s did not fail by itself: %s", m.test, out)
+	}
+	return nil
+}
+
+func apply(tree, patch string, reverse bool) (string, error) {
+	args := []string{"apply", "--whitespace=nowarn", "--unidiff-zero"}
+	if reverse {
+		args = append(args, "--reverse")
+	}
+	return command(tree, patch, "git", append(args, "-")...)
+}
+
+func command(dir, stdin, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, name, args...)
+	c.Dir = dir
+	c.Stdin = strings.NewReader(stdin)
+	out, err := c.CombinedOutput()
+	if len(out) > 4000 {
+		out = out[len(out)-4000:]
+	}
+	return strings.TrimSpace(string(out)), err
+}
