@@ -61,6 +61,16 @@ type Hooks struct {
 	Handed func(n int)
 }
 
+// Rewound counts copies that an adapter saw land on the target after the first one.
+func (m *Mirror) Rewound(n int64) {
+	m.mu.Lock()
+	r := m.run
+	m.mu.Unlock()
+	if r != nil {
+		r.tracker.rewound(n)
+	}
+}
+
 func (m *Mirror) init() {
 	m.once.Do(func() { m.drain = make(chan struct{}) })
 }
@@ -125,10 +135,10 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 		r.log = slog.New(slog.DiscardHandler)
 	}
 	var err error
-	if r.source, err = m.Source.Identity(ctx); err != nil {
+	if r.source, err = atStart(ctx, r, "identify", m.Source.Identity); err != nil {
 		return nil, fmt.Errorf("identify the source: %w", err)
 	}
-	if r.target, err = m.Sink.Identity(ctx); err != nil {
+	if r.target, err = atStart(ctx, r, "identify", m.Sink.Identity); err != nil {
 		return nil, fmt.Errorf("identify the target: %w", err)
 	}
 	cp, err := m.Checkpoints.Load(ctx)
@@ -140,7 +150,7 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 			return nil, err
 		}
 	}
-	parts, err := m.Source.Partitions(ctx)
+	parts, err := atStart(ctx, r, "list", m.Source.Partitions)
 	if err != nil {
 		return nil, fmt.Errorf("list the source's partitions: %w", err)
 	}
@@ -154,6 +164,21 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 	r.tracker = newTracker(cp, r.present)
 	r.lineage = newLineage(r.tracker, cp.At.IsZero(), r.source.Name)
 	return r, r.lineage.update(parts)
+}
+
+// atStart tries a few times what may be throttled. Whoever does not answer at all at the
+// start was probably configured wrongly, and is not waited for.
+func atStart[T any](ctx context.Context, r *run, op string, ask func(context.Context) (T, error)) (T, error) {
+	wait := newBackOff()
+	for n := 0; ; n++ {
+		v, err := ask(ctx)
+		if err == nil || n == 8 || !errors.Is(err, bridge.ErrThrottled) && !errors.Is(err, bridge.ErrTransient) {
+			return v, err
+		}
+		if err := r.pause(ctx, wait.NextBackOff(), op, "", err); err != nil {
+			return v, err
+		}
+	}
 }
 
 // belongs proves that a checkpoint was made for this source, target and keymap.

@@ -309,3 +309,10 @@ func (t *tracker) allRows() []bridge.Row {
 	}
 	return out
 }
+
+func (t *tracker) rewound(n int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.counts.Rewind += n
+	t.dirty = true
+}
