@@ -1,0 +1,286 @@
+package kafkastream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// The names of topic settings that this package reads or writes.
+const (
+	cleanupPolicy   = "cleanup.policy"
+	timestampType   = "message.timestamp.type"
+	maxMessageBytes = "max.message.bytes"
+	retentionMs     = "retention.ms"
+	minISR          = "min.insync.replicas"
+)
+
+// A Topic is what the cluster says of one topic.
+type Topic struct {
+	Name string
+	// ID is the topic id as Kafka's own tools print it. A topic that was deleted and
+	// created anew has another.
+	ID        string
+	ClusterID string
+	// Partitions are numbered from 0 to Partitions-1.
+	Partitions        int
+	ReplicationFactor int
+	// CleanupPolicy is "delete", "compact", or both with a comma between them.
+	CleanupPolicy string
+	// TimestampType is "CreateTime" or "LogAppendTime".
+	TimestampType   string
+	MaxMessageBytes int
+	// RetentionMs is how long records are kept, in milliseconds; -1 is for ever.
+	RetentionMs int64
+	MinISR      int
+	// Settings are all that the cluster told, by Kafka's names.
+	Settings map[string]string
+}
+
+// Identity is "kafka:", cluster id, slash and name; its incarnation is the topic id.
+func (t Topic) Identity() bridge.Identity {
+	return bridge.Identity{Name: "kafka:" + t.ClusterID + "/" + t.Name, Incarnation: t.ID}
+}
+
+// Topic asks for a topic and its settings. It wraps ErrMissing if there is none, and
+// ErrDenied if this principal may not see it or its settings.
+func (c *Client) Topic(ctx context.Context, name string) (Topic, error) {
+	t, err := c.lookup(ctx, name)
+	if err != nil {
+		return Topic{}, err
+	}
+	entries, err := await(ctx, c, func() ([]sarama.ConfigEntry, error) {
+		return c.admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: name})
+	})
+	if err != nil {
+		return Topic{}, fmt.Errorf("read settings of topic %s: %w", name, err)
+	}
+	t.Settings = make(map[string]string, len(entries))
+	for _, e := range entries {
+		t.Settings[e.Name] = e.Value
+	}
+	t.CleanupPolicy = t.Settings[cleanupPolicy]
+	t.TimestampType = t.Settings[timestampType]
+	// A setting that is not a number is one that this cluster does not have.
+	t.MaxMessageBytes, _ = strconv.Atoi(t.Settings[maxMessageBytes])
+	t.RetentionMs, _ = strconv.ParseInt(t.Settings[retentionMs], 10, 64)
+	t.MinISR, _ = strconv.Atoi(t.Settings[minISR])
+	return t, nil
+}
+
+// lookup asks for what identifies a topic, without its settings.
+func (c *Client) lookup(ctx context.Context, name string) (Topic, error) {
+	t, _, err := c.describe(ctx, name)
+	return t, err
+}
+
+// describe also tells how many partitions have a leader.
+func (c *Client) describe(ctx context.Context, name string) (Topic, int, error) {
+	var answer *sarama.MetadataResponse
+	err := c.ask(ctx, func(b *sarama.Broker) (err error) {
+		answer, err = b.GetMetadata(sarama.NewMetadataRequest(protocolVersion, []string{name}))
+		return err
+	})
+	if err != nil {
+		return Topic{}, 0, fmt.Errorf("look up topic %s: %w", name, err)
+	}
+	for _, m := range answer.Topics {
+		if m.Name != name {
+			continue
+		}
+		// A topic whose leaders are being elected is described in full all the same.
+		if m.Err != sarama.ErrNoError && m.Err != sarama.ErrLeaderNotAvailable {
+			return Topic{}, 0, fmt.Errorf("look up topic %s: %w", name, classify(m.Err))
+		}
+		if (m.Uuid == sarama.Uuid{}) {
+			return Topic{}, 0, bridge.WithHint(fmt.Errorf("look up topic %s: the cluster gives it no id: %w", name, bridge.ErrRefused),
+				"upgrade the cluster to Kafka 2.8 or later")
+		}
+		t := Topic{Name: name, ID: m.Uuid.String(), ClusterID: c.clusterID, Partitions: len(m.Partitions)}
+		led := 0
+		for _, p := range m.Partitions {
+			t.ReplicationFactor = max(t.ReplicationFactor, len(p.Replicas))
+			if p.Err == sarama.ErrNoError && p.Leader >= 0 {
+				led++
+			}
+		}
+		return t, led, nil
+	}
+	return Topic{}, 0, fmt.Errorf("look up topic %s: %w", name, classify(sarama.ErrUnknownTopicOrPartition))
+}
+
+// A TopicSpec is a topic to be created.
+type TopicSpec struct {
+	Name       string
+	Partitions int
+	// ReplicationFactor is the cluster's default if zero.
+	ReplicationFactor int
+	// Settings are by Kafka's names; what is not named is the cluster's default.
+	Settings map[string]string
+}
+
+// CreateTopic creates a topic and returns when all its partitions have leaders. It wraps
+// ErrConflict if the topic exists, and ErrRefused if the cluster does not take the spec.
+func (c *Client) CreateTopic(ctx context.Context, spec TopicSpec) (Topic, error) {
+	detail := &sarama.TopicDetail{
+		NumPartitions:     int32(spec.Partitions),
+		ReplicationFactor: int16(spec.ReplicationFactor),
+		ConfigEntries:     map[string]*string{},
+	}
+	if spec.ReplicationFactor == 0 {
+		detail.ReplicationFactor = -1
+	}
+	for k, v := range maps.Clone(spec.Settings) {
+		detail.ConfigEntries[k] = &v
+	}
+	_, err := await(ctx, c, func() (struct{}, error) {
+		return struct{}{}, c.admin.CreateTopic(spec.Name, detail, false)
+	})
+	if err != nil {
+		return Topic{}, fmt.Errorf("create topic %s: %w", spec.Name, err)
+	}
+	if err := c.awaitLeaders(ctx, spec.Name, spec.Partitions); err != nil {
+		return Topic{}, fmt.Errorf("create topic %s: wait for its leaders: %w", spec.Name, err)
+	}
+	return c.Topic(ctx, spec.Name)
+}
+
+// awaitLeaders returns when every broker asked knows a leader of each partition.
+func (c *Client) awaitLeaders(ctx context.Context, name string, partitions int) error {
+	wait := 10 * time.Millisecond
+	for {
+		t, led, err := c.describe(ctx, name)
+		if err == nil && t.Partitions == partitions && led == partitions {
+			// The metadata of sarama's client must not be older than ours.
+			if err = c.refresh(ctx, name); err == nil {
+				return nil
+			}
+		}
+		if err != nil && !bridge.Retryable(err) && !errors.Is(err, bridge.ErrMissing) {
+			return err
+		}
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+		wait = min(2*wait, time.Second)
+	}
+}
+
+// pause waits for d or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// refresh asks the cluster anew who leads the partitions of topics.
+func (c *Client) refresh(ctx context.Context, topics ...string) error {
+	_, err := await(ctx, c, func() (struct{}, error) {
+		return struct{}{}, c.cl.RefreshMetadata(topics...)
+	})
+	return err
+}
+
+// leader is the broker that leads a partition, as far as is known; after an answer that
+// it does not, call refresh. It wraps ErrTransient while there is none.
+func (c *Client) leader(ctx context.Context, topic string, partition int32) (*sarama.Broker, error) {
+	b, _, err := c.leaderEpoch(ctx, topic, partition)
+	return b, err
+}
+
+func (c *Client) leaderEpoch(ctx context.Context, topic string, partition int32) (*sarama.Broker, int32, error) {
+	type led struct {
+		broker *sarama.Broker
+		epoch  int32
+	}
+	l, err := await(ctx, c, func() (led, error) {
+		b, epoch, err := c.cl.LeaderAndEpoch(topic, partition)
+		return led{b, epoch}, err
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("leader of %s partition %d: %w", topic, partition, err)
+	}
+	return l.broker, l.epoch, nil
+}
+
+// offsets tells where a partition begins, its high watermark, and its last stable offset;
+// the latter two are those of the next record. The last stable offset is asked first, so
+// that it is never above the high watermark.
+func (c *Client) offsets(ctx context.Context, topic string, partition int32) (first, highWatermark, lastStable int64, err error) {
+	ask := func(when int64, isolation sarama.IsolationLevel) int64 {
+		if err != nil {
+			return 0
+		}
+		var all map[int32]int64
+		all, err = c.listOffsets(ctx, topic, []int32{partition}, when, isolation)
+		return all[partition]
+	}
+	first = ask(sarama.OffsetOldest, sarama.ReadUncommitted)
+	lastStable = ask(sarama.OffsetNewest, sarama.ReadCommitted)
+	highWatermark = ask(sarama.OffsetNewest, sarama.ReadUncommitted)
+	return first, highWatermark, lastStable, err
+}
+
+// listOffsets asks the leaders of partitions where they stand at a time in Unix
+// milliseconds, or at sarama's OffsetOldest or OffsetNewest; -1 is no such record.
+func (c *Client) listOffsets(ctx context.Context, topic string, partitions []int32, when int64, isolation sarama.IsolationLevel) (map[int32]int64, error) {
+	requests := map[*sarama.Broker]*sarama.OffsetRequest{}
+	asked := map[*sarama.Broker][]int32{}
+	for _, p := range partitions {
+		b, err := c.leader(ctx, topic, p)
+		if err != nil {
+			return nil, err
+		}
+		if requests[b] == nil {
+			requests[b] = sarama.NewOffsetRequest(protocolVersion)
+			requests[b].IsolationLevel = isolation
+		}
+		requests[b].AddBlock(topic, p, when, 1)
+		asked[b] = append(asked[b], p)
+	}
+	all := make(map[int32]int64, len(partitions))
+	for b, request := range requests {
+		answer, err := await(ctx, c, func() (*sarama.OffsetResponse, error) {
+			r, err := b.GetAvailableOffsets(request)
+			if err != nil {
+				_ = b.Close() // a broken connection is opened anew by the next call
+			}
+			return r, err
+		})
+		if err != nil {
+			return nil, c.stale(ctx, topic, fmt.Errorf("list offsets of %s: %w", topic, err))
+		}
+		for _, p := range asked[b] {
+			block := answer.GetBlock(topic, p)
+			if block == nil {
+				return nil, fmt.Errorf("list offsets of %s: %w", topic, classify(sarama.ErrIncompleteResponse))
+			}
+			if block.Err != sarama.ErrNoError {
+				return nil, c.stale(ctx, topic, fmt.Errorf("list offsets of %s partition %d: %w", topic, p, classify(block.Err)))
+			}
+			all[p] = block.Offset
+		}
+	}
+	return all, nil
+}
+
+// stale returns err, having asked who leads the topic if err says that this may be known
+// wrongly. What comes of that is left to the next attempt.
+func (c *Client) stale(ctx context.Context, topic string, err error) error {
+	if errors.Is(err, bridge.ErrTransient) || errors.Is(err, bridge.ErrMissing) || errors.Is(err, bridge.ErrUnreachable) {
+		_ = c.refresh(ctx, topic)
+	}
+	return err
+}
