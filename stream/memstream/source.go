@@ -1,0 +1,254 @@
+package memstream
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// Source returns the stream as a bridge.Source that reads for one workflow: a record that
+// this workflow's sink wrote has its Origin. If the stream is Kafka-like the source is a
+// bridge.Ender, too.
+func (s *Stream) Source(workflow string) bridge.Source {
+	src := &source{s, workflow}
+	if s.cfg.Flavour == Kafka {
+		return &kafkaSource{src}
+	}
+	return src
+}
+
+var (
+	_ bridge.Source = (*source)(nil)
+	_ bridge.Ender  = (*kafkaSource)(nil)
+)
+
+type source struct {
+	*Stream
+	workflow string
+}
+
+// A kafkaSource can say where its partitions end.
+type kafkaSource struct{ *source }
+
+// Ends returns the last taken offset of each partition, as the end of a log is known
+// without reading it.
+func (k *kafkaSource) Ends(ctx context.Context) (map[string]bridge.Position, error) {
+	return k.Stream.ends(ctx)
+}
+
+func (s *Stream) ends(ctx context.Context) (map[string]bridge.Position, error) {
+	if err := s.ask(ctx, Op{Kind: OpEnds}); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.deleted {
+		return nil, s.missing()
+	}
+	s.expire()
+	ends := map[string]bridge.Position{}
+	for _, p := range s.parts {
+		ends[p.id] = p.end()
+	}
+	return ends, nil
+}
+
+// Open judges a start as an adapter must that cannot see what is gone: on Kinesis the
+// presence of the record at from.After is the proof that nothing behind it was trimmed.
+func (s *source) Open(ctx context.Context, partition string, from bridge.Start) (bridge.Reader, error) {
+	if err := s.ask(ctx, Op{Kind: OpOpen, Partition: partition}); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire()
+	p, ok := s.byID[partition]
+	if !ok || s.deleted {
+		return nil, fmt.Errorf("open partition %s of %s: %w", partition, s.cfg.Name, bridge.ErrMissing)
+	}
+	r := &reader{s: s, p: p, incarnation: s.incarnation}
+	switch {
+	case !from.After.IsZero():
+		if err := s.resume(p, from); err != nil {
+			return nil, err
+		}
+		r.through = from.After
+		if p.trimmed.After(r.through) {
+			r.through = p.trimmed
+		}
+	case p.expired:
+		return nil, fmt.Errorf("open shard %s of %s, which expired: %w", partition, s.cfg.Name, bridge.ErrMissing)
+	case !from.At.IsZero():
+		r.through = p.before(from.At)
+	default:
+		r.through = p.trimmed
+	}
+	return r, nil
+}
+
+// resume reports why reading cannot go on behind from.After.
+func (s *source) resume(p *part, from bridge.Start) error {
+	at := from.After
+	if !p.owns(at, s.cfg.Flavour) {
+		return fmt.Errorf("open partition %s of %s behind %s: %w", p.id, s.cfg.Name, at, bridge.ErrForeignPosition)
+	}
+	gap := &bridge.GapError{Stream: s.cfg.Name, Partition: p.id, After: at, Before: p.oldest()}
+	switch {
+	case at.After(p.end()) && (s.cfg.Flavour == Kafka || !p.trimmed.IsZero() || p.expired || len(p.log) > 0):
+		gap.Reason = "the partition ends before the position"
+		return gap
+	case p.lost(at):
+		gap.Reason = "retention passed the position"
+		return gap
+	case s.cfg.Flavour == Kafka || p.has(at.Seq):
+		return nil
+	case !from.Tip.IsZero() && time.Since(from.Tip) < s.cfg.Retention:
+		return nil
+	}
+	gap.Reason = "possible gap: the record at the position is no longer kept, and the shard was not seen at its tip since"
+	return gap
+}
+
+// oldest is the first position that is kept, zero if there is none.
+func (p *part) oldest() bridge.Position {
+	if len(p.log) == 0 {
+		return bridge.Position{}
+	}
+	return p.log[0].at()
+}
+
+// lost reports whether something behind a position was dropped.
+func (p *part) lost(at bridge.Position) bool {
+	if !p.trimmed.After(at) {
+		return false
+	}
+	// What was dropped of the very same Kinesis record was dropped with it.
+	return p.trimmed.Seq != at.Seq
+}
+
+// before is the position behind which the first record stands that arrived at t or later.
+func (p *part) before(t time.Time) bridge.Position {
+	at := p.trimmed
+	for i := range p.log {
+		e := &p.log[i]
+		if !e.marker && !e.gone && !e.Record.Time.Before(t) {
+			break
+		}
+		at = e.at()
+	}
+	return at
+}
+
+// A reader reads one partition.
+type reader struct {
+	s           *source
+	p           *part
+	incarnation int
+	through     bridge.Position
+	ended       bool
+}
+
+// Close does nothing; the reader holds nothing.
+func (r *reader) Close() error { return nil }
+
+// Read waits up to Config.Wait if there is nothing.
+func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
+	if r.ended {
+		return bridge.Batch{}, fmt.Errorf("read partition %s behind its end: %w", r.p.id, bridge.ErrRefused)
+	}
+	f, err := r.s.inj.begin(ctx, Op{Kind: OpRead, Partition: r.p.id})
+	if err == nil {
+		err = f.Err
+	}
+	if err != nil {
+		return bridge.Batch{}, err
+	}
+	limit := r.s.cfg.Page
+	if f.Most > 0 {
+		limit = min(limit, f.Most)
+	}
+	if f.Most < 0 {
+		limit = 0
+	}
+	b, changed, err := r.page(limit)
+	if err != nil || changed == nil {
+		return b, err
+	}
+	if err := waitFor(ctx, changed, r.s.cfg.Wait); err != nil {
+		return bridge.Batch{}, fmt.Errorf("read partition %s: %w", r.p.id, err)
+	}
+	b, _, err = r.page(limit)
+	return b, err
+}
+
+// waitFor returns when the channel is closed or d passed; it fails if ctx ends before.
+func waitFor(ctx context.Context, changed <-chan struct{}, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-changed:
+	case <-t.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// page takes what is there. If that is nothing, and it is not the end, it also returns a
+// channel that is closed when something changed.
+func (r *reader) page(limit int) (bridge.Batch, <-chan struct{}, error) {
+	s := r.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire()
+	b := bridge.Batch{Asked: time.Now()}
+	if s.deleted || r.incarnation != s.incarnation {
+		return b, nil, fmt.Errorf("read partition %s of %s: %w", r.p.id, s.cfg.Name, bridge.ErrMissing)
+	}
+	if r.p.lost(r.through) {
+		return b, nil, &bridge.GapError{
+			Stream: s.cfg.Name, Partition: r.p.id, After: r.through, Before: r.p.oldest(),
+			Reason: "retention passed the reader",
+		}
+	}
+	i := r.p.behind(r.through)
+	for ; i < len(r.p.log) && len(b.Records) < limit; i++ {
+		e := &r.p.log[i]
+		r.through = e.at()
+		if !e.marker && !e.gone {
+			b.Records = append(b.Records, e.seenBy(s.workflow))
+		}
+	}
+	b.Through = r.through
+	if i < len(r.p.log) {
+		b.Behind = r.lag(i)
+		return b, nil, nil
+	}
+	// A closed shard may say that it ended with its last records or in a further answer.
+	b.Ended = r.p.closed && (len(b.Records) == 0 || draw(s.cfg.Seed, Op{Partition: r.p.id})%2 == 0)
+	r.ended = b.Ended
+	if len(b.Records) > 0 || b.Ended {
+		return b, nil, nil
+	}
+	return b, s.changed, nil
+}
+
+// lag is how much older the entry before i is than the newest one; never 0, which would
+// say that nothing more is there.
+func (r *reader) lag(i int) time.Duration {
+	newest := r.p.log[len(r.p.log)-1].arrived
+	return max(newest.Sub(r.p.log[max(i-1, 0)].arrived), time.Millisecond)
+}
+
+// seenBy is the record as a reader of this workflow gets it.
+func (e *entry) seenBy(workflow string) bridge.Record {
+	r := e.Record
+	ours := e.Workflow != "" && e.Workflow == workflow
+	if !ours || e.Record.Foreign {
+		r.Origin = bridge.Coordinate{}
+	}
+	r.Foreign = ours && e.Record.Foreign
+	return r
+}

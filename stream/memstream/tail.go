@@ -1,0 +1,97 @@
+package memstream
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// Tail yields what sinks of this workflow wrote behind from. On Kinesis it first lets
+// PutTimeout pass since the sink was opened, and what arrives meanwhile is yielded.
+//
+// A Floor that names no partition at all is that of a first start and begins at what is
+// there. Otherwise a partition that is not named is looked at from its beginning, and that
+// this beginning is gone is a gap.
+func (k *sink) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bridge.Placed, error] {
+	return func(yield func(bridge.Placed, error) bool) {
+		list, err := k.tail(ctx, from)
+		// What stands before the gap is yielded, so that the caller may use it.
+		for _, p := range list {
+			if !yield(p, nil) {
+				return
+			}
+		}
+		if err != nil {
+			yield(bridge.Placed{}, err)
+		}
+	}
+}
+
+func (k *sink) tail(ctx context.Context, from bridge.Floor) ([]bridge.Placed, error) {
+	if err := k.s.ask(ctx, Op{Kind: OpTail, Worker: k.cfg.Worker}); err != nil {
+		return nil, err
+	}
+	s := k.s
+	if s.cfg.Flavour == Kinesis {
+		if err := sleep(ctx, time.Until(k.opened.Add(k.cfg.PutTimeout))); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.deleted {
+		return nil, s.missing()
+	}
+	s.expire()
+	var list []bridge.Placed
+	for id := range from.Partitions {
+		if p, ok := s.byID[id]; !ok || p.expired {
+			return nil, &bridge.GapError{Stream: s.cfg.Name, Partition: id, After: from.Partitions[id], Reason: "the partition is gone"}
+		}
+	}
+	for _, p := range s.parts {
+		if p.expired {
+			continue
+		}
+		at := from.Partitions[p.id]
+		if err := s.gone(p, at, len(from.Partitions) > 0); err != nil {
+			return list, err
+		}
+		list = k.ours(list, p, at)
+	}
+	return list, nil
+}
+
+// gone reports a range that cannot be looked at.
+func (s *Stream) gone(p *part, at bridge.Position, strict bool) error {
+	gap := &bridge.GapError{Stream: s.cfg.Name, Partition: p.id, After: at, Before: p.oldest()}
+	switch {
+	case at.After(p.end()):
+		gap.Reason = "the partition ends before what was acknowledged"
+	case p.lost(at) && (strict || !at.IsZero()):
+		gap.Reason = "what is behind the position is no longer kept"
+	case s.cfg.Flavour == Kinesis && !at.IsZero() && !p.has(at.Seq):
+		gap.Reason = "possible gap: the record at the position is no longer kept"
+	default:
+		return nil
+	}
+	return gap
+}
+
+// ours appends the records behind a position that this workflow's sinks wrote.
+func (k *sink) ours(list []bridge.Placed, p *part, at bridge.Position) []bridge.Placed {
+	for i := p.behind(at); i < len(p.log); i++ {
+		e := &p.log[i]
+		if e.marker || e.gone || e.Native || e.Workflow != k.cfg.Workflow || e.Record.Origin.IsZero() {
+			continue
+		}
+		placed := bridge.Placed{Partition: p.id, Position: e.at(), Origin: e.Record.Origin}
+		if k.s.cfg.Flavour == Kinesis {
+			placed.Key = e.Record.Key
+		}
+		list = append(list, placed)
+	}
+	return list
+}
