@@ -108,6 +108,10 @@ func (c *Client) open(ctx, life context.Context, config Config) error {
 	if c.cl, err = sarama.NewClient(c.brokers, c.conf); err != nil {
 		return fmt.Errorf("connect to kafka: %w", classify(err))
 	}
+	// An admin client must know the controller, and sarama asks for that only together with
+	// some topic. Every cluster has heard of this one; whether it exists, or may be seen,
+	// does not matter.
+	_ = c.refresh(ctx, "__consumer_offsets")
 	if c.admin, err = sarama.NewClusterAdminFromClient(c.cl); err != nil {
 		return fmt.Errorf("connect to kafka: %w", classify(err))
 	}

@@ -349,7 +349,7 @@ func (c *Client) scan(ctx context.Context, topic string, partition int32, from, 
 		s := scanner{c.cursor(topic, partition, from, sarama.ReadUncommitted), yield}
 		defer s.close()
 		if mode == scanAll {
-			s.run(ctx, to, func(b *batch) fate { return fateUnjudged(b) })
+			s.run(ctx, to, fateUnjudged)
 			return
 		}
 		s.isolation = sarama.ReadCommitted
@@ -463,13 +463,11 @@ func (s *scanner) each(ctx context.Context, to int64, take func(*batch) bool) bo
 		}
 		tries = 0
 		for i := range f.batches {
-			if f.batches[i].FirstOffset >= to {
-				return true
-			}
-			if !take(&f.batches[i]) {
+			if f.batches[i].FirstOffset < to && !take(&f.batches[i]) {
 				return false
 			}
 		}
 	}
+	s.next = min(s.next, to) // what lies behind to is for whoever goes on from there
 	return true
 }

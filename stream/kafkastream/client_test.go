@@ -1,0 +1,84 @@
+package kafkastream_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
+)
+
+// cluster starts an in-process broker and a client of it; both end with the test.
+func cluster(t *testing.T, opts ...kfake.Opt) (*kfake.Cluster, *kafkastream.Client) {
+	t.Helper()
+	fake, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	client := dial(t, kafkastream.Config{Brokers: fake.ListenAddrs()})
+	return fake, client
+}
+
+func dial(t *testing.T, c kafkastream.Config) *kafkastream.Client {
+	t.Helper()
+	client, err := kafkastream.Dial(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := client.Close(); err != nil {
+			t.Errorf("close the client: %v", err)
+		}
+	})
+	return client
+}
+
+func TestTopicIdentity(t *testing.T) {
+	_, client := cluster(t, kfake.ClusterID("c1"))
+	ctx := t.Context()
+	if _, err := client.Topic(ctx, "orders"); !errors.Is(err, bridge.ErrMissing) {
+		t.Fatalf("Topic of a topic that is not there: %v, want ErrMissing", err)
+	}
+	spec := kafkastream.TopicSpec{Name: "orders", Partitions: 3, ReplicationFactor: 1, Settings: map[string]string{"retention.ms": "-1", "cleanup.policy": "compact"}}
+	made, err := client.CreateTopic(ctx, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if made.Partitions != 3 || made.RetentionMs != -1 || made.CleanupPolicy != "compact" || made.ReplicationFactor != 1 {
+		t.Errorf("CreateTopic(%+v) = %+v", spec, made)
+	}
+	if made.MaxMessageBytes == 0 || made.TimestampType != "CreateTime" {
+		t.Errorf("settings that were not named: %+v, want the cluster's defaults", made)
+	}
+	if id := made.Identity(); id.Name != "kafka:c1/orders" || len(id.Incarnation) != 22 {
+		t.Errorf("Identity = %s, want kafka:c1/orders@ and a topic id", id)
+	}
+	if _, err := client.CreateTopic(ctx, spec); !errors.Is(err, bridge.ErrConflict) {
+		t.Errorf("CreateTopic twice: %v, want ErrConflict", err)
+	}
+	for p := range int32(3) {
+		first, end, stable, err := client.Offsets(ctx, "orders", p)
+		if err != nil || first != 0 || end != 0 || stable != 0 {
+			t.Errorf("Offsets of an empty partition = %d %d %d, %v", first, end, stable, err)
+		}
+	}
+}
+
+func TestCancelledCallsReturn(t *testing.T) {
+	_, client := cluster(t, kfake.SeedTopics(1, "orders"))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := client.Topic(ctx, "orders"); !errors.Is(err, context.Canceled) {
+		t.Errorf("Topic under a cancelled context: %v", err)
+	}
+	if _, err := client.ProduceBroker(ctx, 0); !errors.Is(err, context.Canceled) {
+		t.Errorf("ProduceBroker under a cancelled context: %v", err)
+	}
+	if _, err := client.Topic(t.Context(), "orders"); err != nil {
+		t.Errorf("Topic afterwards: %v", err)
+	}
+}

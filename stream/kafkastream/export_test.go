@@ -1,0 +1,47 @@
+package kafkastream
+
+import (
+	"context"
+	"iter"
+
+	"github.com/IBM/sarama"
+)
+
+// What the tests of this package see of its inside.
+
+type (
+	FetchedRecord = fetchedRecord
+	ScanMode      = scanMode
+	Fate          = fate
+)
+
+const (
+	ScanAll       = scanAll
+	ScanCommitted = scanCommitted
+	Committed     = committed
+	Undecided     = undecided
+)
+
+func (c *Client) Scan(ctx context.Context, topic string, partition int32, from, to int64, mode ScanMode) iter.Seq2[FetchedRecord, error] {
+	return c.scan(ctx, topic, partition, from, to, mode)
+}
+
+func (c *Client) Offsets(ctx context.Context, topic string, partition int32) (first, highWatermark, lastStable int64, err error) {
+	return c.offsets(ctx, topic, partition)
+}
+
+func (c *Client) ProduceBroker(ctx context.Context, id int32) (*sarama.Broker, error) {
+	return c.produceBroker(ctx, id)
+}
+
+func (c *Client) DropProduceBroker(id int32, b *sarama.Broker) { c.dropProduceBroker(id, b) }
+
+func (c *Client) Leader(ctx context.Context, topic string, partition int32) (*sarama.Broker, error) {
+	return c.leader(ctx, topic, partition)
+}
+
+func (c *Client) Sarama() sarama.Client { return c.cl }
+
+func Classify(err error) error { return classify(err) }
+
+func EmptyUpTo(b *sarama.FetchResponseBlock) int64 { return emptyUpTo(b) }
