@@ -46,7 +46,8 @@ type Op struct {
 // A Fault is what goes wrong with one operation. The zero Fault is nothing.
 type Fault struct {
 	// Delay passes before the operation takes effect. It ends early, and the operation
-	// fails, if the context ends.
+	// fails, if the context ends. Unless the stream is calm, every other write that is
+	// given up so takes effect all the same, when the delay is over.
 	Delay time.Duration
 	// Err is what the operation fails with. A write then fails for these records alone,
 	// and the error of each wraps Err.
@@ -127,21 +128,32 @@ func sleep(ctx context.Context, d time.Duration) error {
 // Rough returns the faults that a stream has unless it is calm. They are retryable ones
 // only, and depend on nothing but the seed and the operation: of the reads, a few are
 // throttled, fail, are empty or short; of the records and batches that are put, a few are
-// refused. A test can call it from a function of its own.
+// refused, and each takes a few milliseconds. A test can call it from a function of its
+// own.
 func Rough(seed uint64) func(Op) Fault {
 	return func(op Op) Fault {
 		n := draw(seed, op)
 		switch op.Kind {
 		case OpRead:
 			return roughRead(n)
+		case OpPut:
+			return Fault{Delay: roughDelay(n)}
 		case OpPutRecord, OpAppend:
+			var f Fault
 			if n%16 == 0 {
-				return Fault{Err: fmt.Errorf("%s %d of %s: %w", op.Kind, op.N, op.Partition, bridge.ErrThrottled)}
+				f.Err = fmt.Errorf("%s %d of %s: %w", op.Kind, op.N, op.Partition, bridge.ErrThrottled)
 			}
+			if op.Kind == OpAppend {
+				f.Delay = roughDelay(n)
+			}
+			return f
 		}
 		return Fault{}
 	}
 }
+
+// roughDelay is how long a write is under way, at most 11 ms.
+func roughDelay(n uint64) time.Duration { return time.Duration(n/16%12) * time.Millisecond }
 
 func roughRead(n uint64) Fault {
 	switch n % 16 {

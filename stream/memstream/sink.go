@@ -233,19 +233,21 @@ func checkKey(key []byte) error {
 
 // append sends one batch to one partition. All of it is stored, or nothing.
 func (k *sink) append(ctx context.Context, recs []bridge.Record, now []int, acks []bridge.Ack) error {
-	id := recs[now[0]].Partition
-	f, err := k.s.inj.begin(ctx, Op{Kind: OpAppend, Partition: id, Records: len(now), Worker: k.cfg.Worker})
-	if err != nil {
-		return err
-	}
-	return k.settle(f, acks, now, func(acks []bridge.Ack) error {
+	list := k.copies(recs, now)
+	store := func(acks []bridge.Ack) error {
 		k.s.mu.Lock()
 		defer k.s.mu.Unlock()
 		if err := k.fenced(); err != nil {
 			return err
 		}
-		return k.s.land(k.copies(recs, now), acks, now)
-	}, func() error { return nil })
+		return k.s.land(list, acks, now)
+	}
+	op := Op{Kind: OpAppend, Partition: recs[now[0]].Partition, Records: len(now), Worker: k.cfg.Worker}
+	f, err := k.begin(ctx, op, acks, store)
+	if err != nil {
+		return err
+	}
+	return k.settle(f, acks, now, store, func() error { return nil })
 }
 
 // put is one PutRecords call with its result.
@@ -258,14 +260,27 @@ func (k *sink) put(ctx context.Context, recs []bridge.Record, now []int, acks []
 	if err != nil {
 		return err
 	}
-	f, err := k.s.inj.begin(ctx, Op{Kind: OpPut, Records: len(now), Worker: k.cfg.Worker})
+	began := time.Now()
+	list := k.copies(recs, now)
+	store := func(acks []bridge.Ack) error { return k.s.putEach(list, acks, now) }
+	f, err := k.begin(ctx, Op{Kind: OpPut, Records: len(now), Worker: k.cfg.Worker}, acks, store)
 	if err != nil {
 		return err
 	}
+	resolve := func() error { return sleep(ctx, time.Until(began.Add(k.cfg.PutTimeout))) }
+	return k.settle(f, acks, now, store, resolve)
+}
+
+// begin waits until a write takes effect. If the writer gives up before, the write is out
+// already, and whether it takes effect is up to chance.
+func (k *sink) begin(ctx context.Context, op Op, acks []bridge.Ack, store func([]bridge.Ack) error) (Fault, error) {
 	began := time.Now()
-	return k.settle(f, acks, now, func(acks []bridge.Ack) error {
-		return k.s.putEach(k.copies(recs, now), acks, now)
-	}, func() error { return sleep(ctx, time.Until(began.Add(k.cfg.PutTimeout))) })
+	f, err := k.s.inj.begin(ctx, op)
+	if err != nil && !k.s.cfg.Calm && draw(k.s.cfg.Seed, Op{Kind: "given up", N: began.Nanosecond()})%2 == 0 {
+		late := slices.Clone(acks)
+		time.AfterFunc(time.Until(began.Add(f.Delay)), func() { _ = store(late) }) // nobody waits
+	}
+	return f, err
 }
 
 // settle makes a fault of a write come true. resolve is how the sink finds out what
