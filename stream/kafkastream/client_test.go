@@ -3,13 +3,21 @@ package kafkastream_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
 )
+
+// realKafka names the variable that gives the address of a broker, plaintext, on which
+// the tests that need no fake run too.
+const realKafka = "BRIDGE_TEST_KAFKA"
 
 // cluster starts an in-process broker and a client of it; both end with the test.
 func cluster(t *testing.T, opts ...kfake.Opt) (*kfake.Cluster, *kafkastream.Client) {
@@ -19,8 +27,54 @@ func cluster(t *testing.T, opts ...kfake.Opt) (*kfake.Cluster, *kafkastream.Clie
 		t.Fatal(err)
 	}
 	t.Cleanup(fake.Close)
-	client := dial(t, kafkastream.Config{Brokers: fake.ListenAddrs()})
-	return fake, client
+	return fake, dial(t, kafkastream.Config{Brokers: fake.ListenAddrs()})
+}
+
+// brokers is the address of a broker for tests that need nothing of the fake.
+func brokers(t *testing.T) []string {
+	t.Helper()
+	if addr := os.Getenv(realKafka); addr != "" {
+		return []string{addr}
+	}
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	return fake.ListenAddrs()
+}
+
+// topic creates a topic of its own for the test and deletes it afterwards.
+func topic(t *testing.T, client *kafkastream.Client, partitions int, settings map[string]string) string {
+	t.Helper()
+	name := fmt.Sprintf("t-%d-%d", os.Getpid(), topics.Add(1))
+	_, err := client.CreateTopic(t.Context(), kafkastream.TopicSpec{Name: name, Partitions: partitions, ReplicationFactor: 1, Settings: settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+var topics atomic.Int64
+
+// producer is another client than the one under test.
+func producer(t *testing.T, addrs []string, opts ...kgo.Opt) *kgo.Client {
+	t.Helper()
+	p, err := kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(addrs...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()),
+	}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func produce(t *testing.T, p *kgo.Client, records ...*kgo.Record) {
+	t.Helper()
+	if err := p.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func dial(t *testing.T, c kafkastream.Config) *kafkastream.Client {
