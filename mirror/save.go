@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/kinesis-msk-bridge/bridge"
 )
 
 // keepSaving writes a checkpoint every interval in which something moved, at once when a
