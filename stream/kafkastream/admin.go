@@ -126,7 +126,7 @@ type TopicSpec struct {
 	Settings map[string]string
 }
 
-// CreateTopic creates a topic and returns when all its partitions have leaders. It wraps
+// CreateTopic creates a topic and returns when each of its partitions answers. It wraps
 // ErrConflict if the topic exists, and ErrRefused if the cluster does not take the spec.
 func (c *Client) CreateTopic(ctx context.Context, spec TopicSpec) (Topic, error) {
 	detail := &sarama.TopicDetail{
@@ -152,14 +152,17 @@ func (c *Client) CreateTopic(ctx context.Context, spec TopicSpec) (Topic, error)
 	return c.Topic(ctx, spec.Name)
 }
 
-// awaitLeaders returns when every broker asked knows a leader of each partition.
+// awaitLeaders returns when each partition has a leader that knows that it is one: the
+// metadata name leaders some time before those will answer for it.
 func (c *Client) awaitLeaders(ctx context.Context, name string, partitions int) error {
 	wait := 10 * time.Millisecond
 	for {
 		t, led, err := c.describe(ctx, name)
 		if err == nil && t.Partitions == partitions && led == partitions {
-			// The metadata of sarama's client must not be older than ours.
 			if err = c.refresh(ctx, name); err == nil {
+				_, err = c.listOffsets(ctx, name, t.numbers(), sarama.OffsetNewest, sarama.ReadUncommitted)
+			}
+			if err == nil {
 				return nil
 			}
 		}
@@ -171,6 +174,15 @@ func (c *Client) awaitLeaders(ctx context.Context, name string, partitions int) 
 		}
 		wait = min(2*wait, time.Second)
 	}
+}
+
+// numbers are all partitions of the topic.
+func (t Topic) numbers() []int32 {
+	all := make([]int32, t.Partitions)
+	for i := range all {
+		all[i] = int32(i)
+	}
+	return all
 }
 
 // pause waits for d or until ctx ends.

@@ -105,10 +105,7 @@ func (s *Source) Ends(ctx context.Context) (map[string]bridge.Position, error) {
 	if err := s.check(ctx); err != nil {
 		return nil, err
 	}
-	all := make([]int32, s.topic.Partitions)
-	for i := range all {
-		all[i] = int32(i)
-	}
+	all := s.topic.numbers()
 	first, err := s.client.listOffsets(ctx, s.topic.Name, all, sarama.OffsetOldest, sarama.ReadUncommitted)
 	if err != nil {
 		return nil, err
