@@ -110,4 +110,3 @@ func TestOrderThroughSplitsAndRefusals(t *testing.T) {
 		}
 	})
 }
-
