@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/mirror"
+	"github.com/kinesis-msk-bridge/bridge/state"
+	"github.com/kinesis-msk-bridge/bridge/state/filestate"
+)
+
+// What a mirror does, as it writes it into the state.
+const (
+	doingBackfill = "backfill" // reads what was there before
+	doingTailing  = "tailing"  // follows what comes
+	doingDraining = "draining"
+	doingStopped  = "stopped"
+)
+
+// openState is the store that the configuration names.
+func openState(l *loaded) state.Store { return filestate.New(l.stateDir(), l.Workflow) }
+
+// A marker writes into the state what the mirror does, for people: a mirror does not stop
+// because that could not be written. It is used by one goroutine at a time.
+type marker struct {
+	store state.Store
+	log   *slog.Logger
+	doing string // the last that was written
+}
+
+// markTries bounds how often a change of somebody else is met.
+const markTries = 5
+
+func (m *marker) set(ctx context.Context, doing, reason string) {
+	if m.doing == doing {
+		return
+	}
+	for range markTries {
+		w, version, err := m.store.Load(ctx)
+		if err == nil {
+			w.Actual = state.Actual{Doing: doing, Reason: reason, At: now()}
+			_, err = m.store.Swap(ctx, version, w)
+		}
+		if errors.Is(err, bridge.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			m.log.Warn("the state could not be written", "err", err)
+		}
+		break
+	}
+	m.doing = doing
+}
+
+// tailLag is how little a mirror is behind that follows what comes.
+const tailLag = 10 * time.Second
+
+// watch logs progress until ctx ends, and notes in the state when the backfill is over
+// and when draining begins.
+func (r *mirrorRun) watch(ctx, drain context.Context) {
+	const look = time.Second
+	t := time.NewTicker(look)
+	defer t.Stop()
+	last, lastAt := int64(-1), r.began
+	draining := drain.Done()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-draining:
+			draining = nil
+			r.mark.set(ctx, doingDraining, context.Cause(drain).Error())
+		case <-t.C:
+		}
+		p := r.runner.Progress()
+		if p.Source.IsZero() {
+			continue
+		}
+		if last < 0 {
+			last = p.Counts.Read // of earlier runs
+		}
+		if draining != nil && caughtUp(p) {
+			r.mark.set(ctx, doingTailing, "")
+		}
+		if every := r.Run.ProgressInterval; every > 0 && time.Since(lastAt) >= every {
+			r.report(p, float64(p.Counts.Read-last)/time.Since(lastAt).Seconds())
+			last, lastAt = p.Counts.Read, time.Now()
+		}
+	}
+}
+
+// caughtUp reports whether every partition is close to its end.
+func caughtUp(p mirror.Progress) bool {
+	for _, row := range p.Partitions {
+		if !row.Ended && (row.Lag < 0 || row.Lag > tailLag || len(row.Waiting) > 0) {
+			return false
+		}
+	}
+	return len(p.Partitions) > 0
+}
+
+func (r *mirrorRun) report(p mirror.Progress, rate float64) {
+	worst, lag := "", time.Duration(-1)
+	waiting := 0
+	for _, row := range p.Partitions {
+		if len(row.Waiting) > 0 {
+			waiting++
+		}
+		if !row.Ended && row.Lag > lag {
+			worst, lag = row.Partition, row.Lag
+		}
+	}
+	r.Log.Info("progress", "read", p.Counts.Read, "written", p.Counts.Written, "already_present", p.Counts.Present,
+		"per_second", int64(rate), "lag_max", lag.Round(time.Millisecond), "partition", worst, "waiting_for_parents", waiting)
+}

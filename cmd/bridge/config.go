@@ -1,0 +1,94 @@
+package main
+
+// A config is the configuration file. Its tags are the one place that says what a setting
+// is called (json), what it means (jsonschema), its default, which values it takes (enum)
+// and which of them, known from the documentation, this version refuses (later); decoder,
+// environment, `config show` and JSON Schema are all made from them.
+type config struct {
+	Workflow           string        `json:"workflow" jsonschema:"name of the workflow: letters, digits, - and _; the names of its own topics begin with it"`
+	Direction          string        `json:"direction" enum:"kinesis-to-kafka,kafka-to-kinesis" jsonschema:"where records come from and go to"`
+	Kinesis            kinesisConfig `json:"kinesis" jsonschema:"the Kinesis data stream"`
+	Kafka              kafkaConfig   `json:"kafka" jsonschema:"the Kafka topic"`
+	Keymap             string        `json:"keymap,omitempty" default:"murmur2" enum:"murmur2,crc32,fnv1a,hash-range" later:"table,field,shard" jsonschema:"which partition of the topic a key goes to: as the Java client (murmur2), librdkafka (crc32) or sarama (fnv1a) would place it, or by equal ranges of its MD5 (hash-range)"`
+	Delivery           string        `json:"delivery,omitempty" default:"effectively-once" enum:"effectively-once" later:"exactly-once" jsonschema:"what a restart promises"`
+	Start              string        `json:"start,omitempty" jsonschema:"where the first start begins: trim-horizon (kinesis-to-kafka) or earliest (kafka-to-kinesis) for everything there is, latest, or a time such as 2026-01-31T00:00:00Z"`
+	State              string        `json:"state,omitempty" default:"file:.bridge" later:"dynamodb:" jsonschema:"where the workflow's state is kept: file: and a directory"`
+	Policy             policyConfig  `json:"policy,omitzero" jsonschema:"what happens to records that the target cannot take"`
+	AcceptLoss         []string      `json:"accept_loss,omitempty" enum:"timestamp,headers,tombstones" jsonschema:"what may be lost because the format cannot carry it; kafka-to-kinesis in raw always loses the timestamp"`
+	CheckpointInterval duration      `json:"checkpoint_interval,omitempty" default:"5s" min:"10ms" max:"10m" jsonschema:"how often progress is made durable while records move"`
+	PutTimeout         duration      `json:"put_timeout,omitempty" default:"10s" min:"100ms" max:"5m" jsonschema:"how long one write to Kinesis may take, and how long a start waits after an unclean stop before it writes"`
+	SessionTimeout     duration      `json:"session_timeout,omitempty" default:"60s" min:"1s" max:"1h" jsonschema:"a mirror that stood still for longer than this gives its task up"`
+	Tasks              int           `json:"tasks,omitempty" default:"1" min:"1" max:"1" later:">1" jsonschema:"slices of the work"`
+	NullKeys           string        `json:"null_keys,omitempty" default:"spread" enum:"spread,partition-order" jsonschema:"kafka-to-kinesis: null keys carry no order (spread) or keep that of their partition (partition-order)"`
+}
+
+type kinesisConfig struct {
+	Stream      string       `json:"stream,omitempty" jsonschema:"name of the stream; this or stream_arn"`
+	StreamARN   string       `json:"stream_arn,omitempty" jsonschema:"ARN of the stream; this or stream"`
+	Region      string       `json:"region,omitempty" jsonschema:"AWS region; by default that of stream_arn, of the profile or of the environment"`
+	EndpointURL string       `json:"endpoint_url,omitempty" jsonschema:"another address of the service, such as an emulator's; shown in status"`
+	Profile     string       `json:"profile,omitempty" jsonschema:"profile of the shared AWS configuration files"`
+	RoleARN     string       `json:"role_arn,omitempty" jsonschema:"role to assume for Kinesis and MSK"`
+	Read        string       `json:"read,omitempty" default:"polling" enum:"polling" later:"fan-out" jsonschema:"how the stream is read"`
+	Aggregation string       `json:"aggregation,omitempty" default:"kcl" enum:"kcl" later:"keep-in-range,keep-all,opaque" jsonschema:"how aggregated (KPL) records are taken apart: as the KCL does"`
+	Format      string       `json:"format,omitempty" enum:"raw" later:"kpl,envelope" jsonschema:"what is written into Kinesis; required for kafka-to-kinesis, without a default"`
+	Create      createConfig `json:"create,omitzero" jsonschema:"kafka-to-kinesis: how the stream is created if it does not exist"`
+}
+
+type createConfig struct {
+	Mode          string   `json:"mode,omitempty" default:"on-demand" enum:"on-demand,provisioned" jsonschema:"capacity mode"`
+	Shards        int      `json:"shards,omitempty" min:"1" max:"20000" jsonschema:"number of shards; required for provisioned"`
+	Retention     duration `json:"retention,omitempty" default:"24h" min:"24h" max:"8760h" jsonschema:"how long records are kept, in whole hours"`
+	MaxRecordSize size     `json:"max_record_size,omitempty" default:"1MiB" min:"1MiB" max:"10MiB" jsonschema:"largest record that the stream takes"`
+	KMSKey        string   `json:"kms_key,omitempty" jsonschema:"key for encryption at rest, such as alias/aws/kinesis"`
+}
+
+type kafkaConfig struct {
+	Brokers           []string       `json:"brokers,omitempty" jsonschema:"addresses, each host:port; this, msk_cluster_arn or client_properties"`
+	MSKClusterARN     string         `json:"msk_cluster_arn,omitempty" jsonschema:"MSK cluster whose brokers are looked up"`
+	ClientProperties  string         `json:"client_properties,omitempty" jsonschema:"a Java client.properties file with addresses and security settings; what this file says goes before it"`
+	Topic             string         `json:"topic" jsonschema:"name of the topic"`
+	Partitions        int            `json:"partitions,omitempty" min:"1" max:"200000" jsonschema:"number of partitions; needed if the topic is to be created, checked if it exists"`
+	ReplicationFactor int            `json:"replication_factor,omitempty" default:"3" min:"1" max:"32" jsonschema:"of topics that are created; 1 only for a laptop"`
+	MinInsyncReplicas int            `json:"min_insync_replicas,omitempty" min:"1" max:"32" jsonschema:"of topics that are created; by default 2, or 1 if replication_factor is 1"`
+	Compression       string         `json:"compression,omitempty" default:"none" enum:"none,lz4,zstd" jsonschema:"compression of what is written into Kafka"`
+	Security          securityConfig `json:"security,omitzero" jsonschema:"how to reach the brokers"`
+}
+
+type securityConfig struct {
+	Protocol       string `json:"protocol,omitempty" default:"none" enum:"none,tls,sasl_plain,sasl_scram_sha_256,sasl_scram_sha_512,msk_iam" jsonschema:"none is plain text without authentication; the others use TLS"`
+	CAFile         string `json:"ca_file,omitempty" jsonschema:"PEM file of the authorities to trust; by default the system's"`
+	CertFile       string `json:"cert_file,omitempty" jsonschema:"PEM file of the client's certificate"`
+	KeyFile        string `json:"key_file,omitempty" jsonschema:"PEM file of the client's private key"`
+	ServerName     string `json:"server_name,omitempty" jsonschema:"name to expect in the broker's certificate, if it is not the host's"`
+	Username       string `json:"username,omitempty" jsonschema:"for the sasl_ protocols"`
+	Password       secret `json:"password,omitempty" jsonschema:"for the sasl_ protocols; only as ${env:NAME} or ${file:PATH}"`
+	AllowPlaintext bool   `json:"allow_plaintext,omitempty" jsonschema:"the sasl_ protocols without TLS: only for tests on one machine"`
+}
+
+type policyConfig struct {
+	Oversize    string `json:"oversize,omitempty" default:"stop" enum:"stop" later:"dead-letter" jsonschema:"records larger than the target takes"`
+	Undecodable string `json:"undecodable,omitempty" default:"stop" enum:"stop" later:"dead-letter" jsonschema:"records that are not what their format says"`
+	Unmappable  string `json:"unmappable,omitempty" default:"stop" enum:"stop" later:"dead-letter" jsonschema:"records that the target's format cannot express"`
+}
+
+// laterSections are sections of the documented configuration that nothing in this
+// version reads.
+var laterSections = map[string]bool{
+	"dynamodb":     true,
+	"consumers":    true,
+	"dead_letters": true,
+	"verify":       true,
+}
+
+// The directions.
+const (
+	kinesisToKafka = "kinesis-to-kafka"
+	kafkaToKinesis = "kafka-to-kinesis"
+)
+
+// stateDir is the directory that state names.
+func (c *config) stateDir() string {
+	_, dir, _ := cutPlace(c.State)
+	return dir
+}

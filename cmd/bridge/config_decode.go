@@ -1,0 +1,284 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+)
+
+// A fault is one thing that is wrong with a configuration.
+type fault struct {
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`   // from 1; 0 if no line of the file is at fault
+	Column int    `json:"column,omitempty"` // from 1
+	Path   string `json:"path,omitempty"`   // of the setting
+	Text   string `json:"message"`
+	Hint   string `json:"hint,omitempty"`
+}
+
+// Error is "file:line:column: path: what is wrong", as compilers write it.
+func (f fault) Error() string {
+	var b strings.Builder
+	if f.File != "" {
+		b.WriteString(f.File)
+		if f.Line > 0 {
+			fmt.Fprintf(&b, ":%d:%d", f.Line, f.Column)
+		}
+		b.WriteString(": ")
+	}
+	if f.Path != "" {
+		b.WriteString(f.Path + ": ")
+	}
+	return b.String() + f.Text
+}
+
+// A decoder reads one YAML file into the fields of a config. It goes on after a fault, so
+// that a person sees all of them at once.
+type decoder struct {
+	file   string
+	env    func(string) (string, bool)
+	fields map[string]field
+	marks  map[string]mark // where each key that was found stands
+	faults []fault
+}
+
+// A mark is a place in the file.
+type mark struct{ line, column int }
+
+func markOf(t *token.Token) mark {
+	if t == nil || t.Position == nil {
+		return mark{}
+	}
+	return mark{t.Position.Line, t.Position.Column}
+}
+
+func (d *decoder) fault(m mark, path, format string, args ...any) {
+	d.faults = append(d.faults, fault{File: d.file, Line: m.line, Column: m.column, Path: path, Text: fmt.Sprintf(format, args...)})
+}
+
+// decode reads the whole file.
+func (d *decoder) decode(b []byte) {
+	tree, err := parser.ParseBytes(b, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		d.syntax(err)
+		return
+	}
+	docs := slices.DeleteFunc(tree.Docs, func(n *ast.DocumentNode) bool { return n.Body == nil })
+	if len(docs) > 1 {
+		d.fault(markOf(docs[1].Body.GetToken()), "", "the file holds more than one document")
+	}
+	if len(docs) > 0 {
+		d.section(docs[0].Body, "")
+	}
+}
+
+func (d *decoder) syntax(err error) {
+	var e yaml.Error
+	if errors.As(err, &e) {
+		d.fault(markOf(e.GetToken()), "", "not YAML: %s", e.GetMessage())
+		return
+	}
+	d.fault(mark{}, "", "not YAML: %v", err)
+}
+
+// section reads the keys of a mapping; path is "" for the whole file.
+func (d *decoder) section(n ast.Node, path string) {
+	mapping, ok := n.(ast.MapNode)
+	if _, alias := n.(*ast.AliasNode); alias || !ok {
+		d.fault(markOf(n.GetToken()), path, "%s where settings were expected", kindOf(n))
+		return
+	}
+	for it := mapping.MapRange(); it.Next(); {
+		entry := it.KeyValue()
+		at := markOf(entry.Key.GetToken())
+		name := entry.Key.GetToken().Value
+		if entry.Key.IsMergeKey() {
+			d.fault(at, path, "merge keys are not supported")
+			continue
+		}
+		full := name
+		if path != "" {
+			full = path + "." + name
+		}
+		if _, twice := d.marks[full]; twice {
+			d.fault(at, full, "is given twice")
+			continue
+		}
+		d.marks[full] = at
+		d.entry(entry, full, at)
+	}
+}
+
+func (d *decoder) entry(e *ast.MappingValueNode, path string, at mark) {
+	f, leaf := d.fields[path]
+	switch {
+	case laterSections[path]:
+		d.fault(at, path, "is not available in this version")
+	case path == "keymap" && isMap(e.Value):
+		d.keymap(e.Value, at)
+	case leaf:
+		d.leaf(f, e.Value)
+	case d.isSection(path):
+		if _, null := e.Value.(*ast.NullNode); null {
+			d.fault(at, path, "has no settings")
+			return
+		}
+		d.section(e.Value, path)
+	default:
+		d.fault(at, path, "unknown setting%s", suggest(lastOf(path), d.siblings(path)))
+	}
+}
+
+func isMap(n ast.Node) bool { _, ok := n.(ast.MapNode); return ok }
+
+// keymap refuses the long form {name: field, pointer: …}: the strategies that take
+// parameters are the ones that come later.
+func (d *decoder) keymap(n ast.Node, at mark) {
+	for it := n.(ast.MapNode).MapRange(); it.Next(); {
+		if e := it.KeyValue(); e.Key.GetToken().Value == "name" {
+			if err := d.fields["keymap"].allowed(e.Value.GetToken().Value); err != nil {
+				d.fault(markOf(e.Value.GetToken()), "keymap.name", "%v", err)
+				return
+			}
+		}
+	}
+	d.fault(at, "keymap", "takes one word in this version, no parameters")
+}
+
+// leaf reads the value of a setting.
+func (d *decoder) leaf(f field, n ast.Node) {
+	at := markOf(n.GetToken())
+	d.marks[f.path] = at
+	items := []ast.Node{n}
+	if f.isList() {
+		seq, ok := n.(*ast.SequenceNode)
+		if !ok {
+			d.fault(at, f.path, "%s where a list such as [a, b] was expected", kindOf(n))
+			return
+		}
+		items = seq.Values
+	}
+	texts := make([]string, 0, len(items))
+	for _, item := range items {
+		text, err := d.scalar(f, item)
+		if err != nil {
+			d.fault(markOf(item.GetToken()), f.path, "%v", err)
+			return
+		}
+		texts = append(texts, text)
+	}
+	if err := f.set(texts...); err != nil {
+		d.fault(at, f.path, "%v", err)
+	}
+}
+
+// scalar is the text of one value, with a reference replaced by what it refers to.
+func (d *decoder) scalar(f field, n ast.Node) (string, error) {
+	text := n.GetToken().Value
+	switch v := n.(type) {
+	case *ast.StringNode:
+		text = v.Value
+	case *ast.LiteralNode:
+		text = v.Value.Value
+	case *ast.IntegerNode, *ast.FloatNode:
+	case *ast.BoolNode:
+		if !f.isBool() {
+			return "", fmt.Errorf("%s where text was expected; write it in quotes", text)
+		}
+	default:
+		return "", fmt.Errorf("%s where one value was expected", kindOf(n))
+	}
+	value, referred, err := d.resolve(text)
+	if err != nil {
+		return "", err
+	}
+	if f.isSecret() && !referred {
+		return "", errors.New("a secret must not stand in the file; write ${env:NAME} or ${file:PATH}")
+	}
+	if value == "" {
+		return "", errors.New("has no value")
+	}
+	return value, nil
+}
+
+// resolve replaces a text that is ${env:NAME} or ${file:PATH} as a whole. What it finds
+// is taken as it is: a password may hold "${".
+func (d *decoder) resolve(text string) (value string, referred bool, err error) {
+	inner, ok := strings.CutPrefix(text, "${")
+	if !ok {
+		return text, false, nil
+	}
+	inner, ok = strings.CutSuffix(inner, "}")
+	kind, name, colon := strings.Cut(inner, ":")
+	if !ok || !colon || name == "" {
+		return "", true, fmt.Errorf("%q is not ${env:NAME} or ${file:PATH}", text)
+	}
+	switch kind {
+	case "env":
+		v, found := d.env(name)
+		if !found || v == "" {
+			return "", true, fmt.Errorf("environment variable %s is not set", name)
+		}
+		return v, true, nil
+	case "file":
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return "", true, fmt.Errorf("%s cannot be read: %w", text, err)
+		}
+		v := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+		if v == "" {
+			return "", true, fmt.Errorf("%s is empty", text)
+		}
+		return v, true, nil
+	}
+	return "", true, fmt.Errorf("%q is not ${env:NAME} or ${file:PATH}", text)
+}
+
+func (d *decoder) isSection(path string) bool {
+	for p := range d.fields {
+		if strings.HasPrefix(p, path+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// siblings are the names that may stand beside path.
+func (d *decoder) siblings(path string) []string {
+	parent := strings.TrimSuffix(path, lastOf(path))
+	names := map[string]bool{}
+	for p := range d.fields {
+		if rest, ok := strings.CutPrefix(p, parent); ok {
+			name, _, _ := strings.Cut(rest, ".")
+			names[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+func lastOf(path string) string { return path[strings.LastIndex(path, ".")+1:] }
+
+// kindOf says what a node is, for people.
+func kindOf(n ast.Node) string {
+	switch n.(type) {
+	case *ast.NullNode:
+		return "nothing"
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "a group of settings"
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.AnchorNode, *ast.AliasNode:
+		return "an anchor or alias"
+	case *ast.TagNode:
+		return "a tag"
+	}
+	return "a single value"
+}

@@ -1,0 +1,316 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/mirror"
+	"github.com/kinesis-msk-bridge/bridge/state"
+)
+
+// runOptions are the flags of mirror run.
+type runOptions struct {
+	UntilCaughtUp    bool
+	ProgressInterval time.Duration // 0 prints no progress
+	ShutdownTimeout  time.Duration // between the first signal and the cut
+}
+
+// settings is all that the adapters are made from.
+type settings struct {
+	Config *loaded
+	Run    runOptions
+	Log    *slog.Logger
+}
+
+// adapters connect commands with services. Tests put others in their place.
+type adapters struct {
+	// connect reaches both ends and proves that they can be used. It changes nothing.
+	connect func(ctx context.Context, s settings) (session, error)
+	// look reads what status shows, and changes nothing. The workflow was begun.
+	look func(ctx context.Context, s settings, w state.Workflow) (sighting, error)
+}
+
+// A session is a pair of ends that answered.
+type session interface {
+	// Prepare creates what is missing, unless pinned says that it was there already, and
+	// returns what is there. It runs under the workflow's lock.
+	Prepare(ctx context.Context, pinned state.Pinned) (prepared, error)
+	// Open makes the mirror of the workflow, which has its key and its pins by now.
+	Open(ctx context.Context, w state.Workflow) (runner, error)
+	Close() error
+}
+
+// prepared is what a session found out about its two ends.
+type prepared struct {
+	Pinned state.Pinned
+	// Key is the one that an earlier run left with the workflow's checkpoints, zero if
+	// there is none.
+	Key bridge.WorkflowKey
+}
+
+// A runner is a *mirror.Mirror.
+type runner interface {
+	Run(ctx context.Context) error
+	Drain()
+	Progress() mirror.Progress
+}
+
+var _ runner = (*mirror.Mirror)(nil)
+
+func (a *app) mirrorCommand() *cli.Command {
+	return group("mirror", "move records",
+		command(cli.Command{
+			Name:  "run",
+			Usage: "move records from the source to the target until stopped",
+			Description: `Moves every record from the source to the target, in order for each key, and goes on
+where it was after a stop or crash. The first signal (SIGTERM, Ctrl-C) lets it finish what
+is under way and save its checkpoint; a second one ends it at once, and the next start
+then finds out what is already on the target.
+
+Examples:
+   bridge mirror run
+   bridge mirror run --config orders.yaml --until-caught-up
+   bridge --output json mirror run --until-caught-up --progress-interval 5s`,
+			Flags: []cli.Flag{
+				&cli.BoolFlag{Name: "until-caught-up", Usage: "end once everything that was in the source at the start is on the target", EnvVars: []string{"BRIDGE_UNTIL_CAUGHT_UP"}},
+				&cli.DurationFlag{Name: "progress-interval", Value: 30 * time.Second, Usage: "how often progress is logged; 0s is never", EnvVars: []string{"BRIDGE_PROGRESS_INTERVAL"}},
+				&cli.DurationFlag{Name: "shutdown-timeout", Value: 30 * time.Second, Usage: "how long the first signal waits for a clean end", EnvVars: []string{"BRIDGE_SHUTDOWN_TIMEOUT"}},
+			},
+		}, a.mirrorRun),
+	)
+}
+
+func (a *app) mirrorRun(c *cli.Context) error {
+	o := runOptions{
+		UntilCaughtUp:    c.Bool("until-caught-up"),
+		ProgressInterval: c.Duration("progress-interval"),
+		ShutdownTimeout:  c.Duration("shutdown-timeout"),
+	}
+	if o.ProgressInterval < 0 || o.ShutdownTimeout <= 0 {
+		return usage(errors.New("--progress-interval and --shutdown-timeout take positive durations"))
+	}
+	log, err := a.logger(c)
+	if err != nil {
+		return err
+	}
+	l, err := a.load(c)
+	if err != nil {
+		return err
+	}
+	a.warn(l)
+	r := &mirrorRun{settings: settings{Config: l, Run: o, Log: log.With("workflow", l.Workflow)}, store: openState(l)}
+	stop := newStopper(c.Context, a.signals, o.ShutdownTimeout)
+	defer stop.done()
+	err = r.run(stop, a.adapters)
+	if r.runner != nil {
+		a.answer = r.answer(err)
+	}
+	return err
+}
+
+// A mirrorRun is one mirror run, from the lock to the last word in the state.
+type mirrorRun struct {
+	settings
+	store  state.Store
+	mark   *marker
+	runner runner
+	began  time.Time
+}
+
+// run returns nil only if the goal was reached. All that can refuse comes before anything
+// is written: first the stored state, then both ends, then the lock.
+func (r *mirrorRun) run(stop *stopper, with adapters) (err error) {
+	ctx := stop.drain // until records move, the first signal is enough
+	w, _, err := r.store.Load(ctx)
+	if err == nil {
+		err = r.sameDirection(w)
+	}
+	if err != nil {
+		return atStart(stop, err)
+	}
+	ends, err := with.connect(ctx, r.settings)
+	if err != nil {
+		return atStart(stop, err)
+	}
+	defer func() { err = errors.Join(err, ends.Close()) }()
+	release, err := r.store.Lock(ctx)
+	if err != nil {
+		return atStart(stop, err)
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	if err := r.open(ctx, ends); err != nil {
+		return atStart(stop, err)
+	}
+	return r.move(stop)
+}
+
+// atStart marks an error as one of the start, and says so if it is only that a signal
+// came before there was anything to move.
+func atStart(stop *stopper, err error) error {
+	if cause := context.Cause(stop.drain); cause != nil {
+		return fmt.Errorf("%w before anything moved", cause)
+	}
+	return startError{err}
+}
+
+func (r *mirrorRun) sameDirection(w state.Workflow) error {
+	if w.Name == "" || string(w.Direction) == r.Config.Direction {
+		return nil
+	}
+	return bridge.WithHint(
+		fmt.Errorf("workflow %q moves records %s and cannot turn to %s: %w", w.Name, w.Direction, r.Config.Direction, bridge.ErrState),
+		"give the other direction a workflow name of its own")
+}
+
+// open brings ends, state and key together and makes the mirror.
+func (r *mirrorRun) open(ctx context.Context, ends session) error {
+	// What was loaded before the lock may be old.
+	w, version, err := r.store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.sameDirection(w); err != nil {
+		return err
+	}
+	found, err := ends.Prepare(ctx, w.Pinned)
+	if err != nil {
+		return err
+	}
+	if err := w.Pinned.Check(found.Pinned); err != nil {
+		return err
+	}
+	if w.Name == "" {
+		w, err = r.begin(found)
+	} else {
+		err = r.sameKey(w, found.Key)
+	}
+	if err != nil {
+		return err
+	}
+	w.Phase = state.Mirroring
+	w.Actual = state.Actual{Doing: doingBackfill, At: now()}
+	if _, err = r.store.Swap(ctx, version, w); err != nil {
+		return err
+	}
+	r.mark = &marker{store: r.store, log: r.Log}
+	r.runner, err = ends.Open(ctx, w)
+	return err
+}
+
+// begin makes the record of a workflow that has none. If its checkpoints hold a key, the
+// state was lost and the workflow goes on.
+func (r *mirrorRun) begin(found prepared) (state.Workflow, error) {
+	key, what := found.Key, "taken up again: the state was gone, the workflow's topics were not"
+	if key == (bridge.WorkflowKey{}) {
+		var err error
+		if key, err = bridge.NewWorkflowKey(); err != nil {
+			return state.Workflow{}, err
+		}
+		what = "first start"
+	}
+	r.Log.Info("the workflow begins", "how", what)
+	p := found.Pinned
+	p.Start, p.ConfigHash = r.Config.Start, r.Config.hash()
+	if p.Start == "latest" && p.StartAt.IsZero() {
+		p.StartAt = now()
+	}
+	return state.Workflow{
+		Name:      r.Config.Workflow,
+		Direction: state.Direction(r.Config.Direction),
+		Key:       key,
+		Epoch:     1,
+		Pinned:    p,
+		Wanted:    state.Wanted{Mode: state.Running, At: now()},
+		Decisions: []state.Decision{{At: now(), Kind: "created", By: thisBuild().String(), Detail: what}},
+	}, nil
+}
+
+func (r *mirrorRun) sameKey(w state.Workflow, found bridge.WorkflowKey) error {
+	if found == (bridge.WorkflowKey{}) || found == w.Key {
+		return nil
+	}
+	return bridge.WithHint(
+		fmt.Errorf("the topics of workflow %q were written under another key than the one in %s: %w", w.Name, r.Config.State, bridge.ErrState),
+		"two workflows share a name on this cluster; rename one, or name the state that belongs to these topics")
+}
+
+// now is the time as it is stored: whole milliseconds, UTC.
+func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+
+// move runs the mirror until it is done, drained or cut.
+func (r *mirrorRun) move(stop *stopper) error {
+	r.began = time.Now()
+	ended := make(chan error, 1)
+	go func() { ended <- r.runner.Run(stop.cut) }()
+	watch, unwatch := context.WithCancel(stop.cut)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		r.watch(watch, stop.drain)
+	}()
+	err := r.await(stop, ended)
+	unwatch()
+	<-watched
+	err = r.judge(stop, err)
+	reason := ""
+	if err != nil {
+		reason = err.Error()
+	}
+	r.mark.set(context.WithoutCancel(stop.cut), doingStopped, reason)
+	return err
+}
+
+// patience is how long a mirror that was cut may take to return.
+const patience = 5 * time.Second
+
+func (r *mirrorRun) await(stop *stopper, ended <-chan error) error {
+	select {
+	case err := <-ended:
+		return err
+	case <-stop.drain.Done():
+		r.Log.Info("draining", "why", context.Cause(stop.drain))
+		r.runner.Drain()
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-stop.cut.Done():
+	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-late.C:
+		return context.Cause(stop.cut)
+	}
+}
+
+// judge says what the end of the mirror means.
+func (r *mirrorRun) judge(stop *stopper, err error) error {
+	cut, drained := context.Cause(stop.cut), context.Cause(stop.drain)
+	switch {
+	case err != nil && cut != nil && plainCancel(err, cut):
+		return bridge.WithHint(classed{fmt.Errorf("%w before a clean end", cut), errCut}, "the next start finds out what is already on the target")
+	case err != nil && r.runner.Progress().Source.IsZero():
+		return startError{err}
+	case err != nil:
+		return err
+	case !r.runner.Progress().Counts.Balanced():
+		return fmt.Errorf("the counts do not balance: %s", arithmetic(r.runner.Progress().Counts))
+	case drained != nil:
+		return fmt.Errorf("%w; the checkpoint is saved", drained)
+	}
+	return nil
+}
+
+// plainCancel reports whether err says no more than that the context was ended.
+func plainCancel(err, cause error) bool {
+	return errors.Is(err, cause) || errors.Is(err, context.Canceled)
+}

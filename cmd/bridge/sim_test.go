@@ -1,0 +1,158 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/mirror"
+	"github.com/kinesis-msk-bridge/bridge/state"
+)
+
+// A sim is a pair of ends that does as the variables SIM_… say, for stories about what
+// the command makes of it:
+//
+//	SIM_CONNECT, SIM_PREPARE, SIM_OPEN, SIM_RUN, SIM_LOOK   the class of error to fail with
+//	SIM_SOURCE, SIM_PARTITIONS   who the source is, how many partitions the topic has
+//	SIM_KEY      the key found with the checkpoints
+//	SIM_DRAIN    "never": a drain does not end; otherwise the run ends when drained
+//	SIM_READY    a file that is made when records move
+type sim struct {
+	drain chan struct{}
+	once  sync.Once
+	mu    sync.Mutex
+	moved bool
+}
+
+var simClasses = map[string]error{
+	"throttled": bridge.ErrThrottled, "transient": bridge.ErrTransient, "unreachable": bridge.ErrUnreachable,
+	"denied": bridge.ErrDenied, "missing": bridge.ErrMissing, "refused": bridge.ErrRefused, "gap": bridge.ErrGap,
+	"changed": bridge.ErrChanged, "fenced": bridge.ErrFenced, "locked": bridge.ErrLocked, "state": bridge.ErrState,
+	"oversize": bridge.ErrOversize, "foreign": bridge.ErrForeignPosition,
+	"inconsistent": errInconsistent, "inconclusive": errInconclusive, "gate": errGate,
+	"rolled-back": errRolledBack, "partly": errPartly,
+}
+
+func simErr(step string) error {
+	name := os.Getenv("SIM_" + step)
+	if name == "" {
+		return nil
+	}
+	class, ok := simClasses[name]
+	if !ok {
+		return fmt.Errorf("no class %q", name)
+	}
+	return bridge.WithHint(fmt.Errorf("simulated %s: %w", strings.ToLower(step), class), "this is only a test")
+}
+
+func simMain() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	a := &app{stdout: os.Stdout, stderr: os.Stderr, env: os.LookupEnv, signals: signals, adapters: adapters{
+		connect: func(context.Context, settings) (session, error) {
+			return &sim{drain: make(chan struct{})}, simErr("CONNECT")
+		},
+		look: simLook,
+	}}
+	os.Exit(a.run(context.Background(), os.Args[1:]))
+}
+
+func (s *sim) Prepare(_ context.Context, pinned state.Pinned) (prepared, error) {
+	source, parts := "stream/orders", 12
+	if v := os.Getenv("SIM_SOURCE"); v != "" {
+		source = v
+	}
+	if os.Getenv("SIM_PARTITIONS") != "" {
+		parts = 13
+	}
+	name, incarnation, _ := strings.Cut(source, "@")
+	p := prepared{Pinned: state.Pinned{
+		Source: bridge.Identity{Name: "kinesis:arn:aws:kinesis:us-east-1:123456789012:" + name, Incarnation: "1769862615000" + incarnation},
+		Target: bridge.Identity{Name: "kafka:PjIzoOFVQ0WVFzGfvlBPgA/orders", Incarnation: "abc"},
+		Keymap: "murmur2", Partitions: parts, Tasks: 1, Format: pinned.Format,
+	}}
+	if k := os.Getenv("SIM_KEY"); k != "" {
+		key, err := bridge.ParseWorkflowKey(k)
+		if err != nil {
+			return p, err
+		}
+		p.Key = key
+	}
+	return p, simErr("PREPARE")
+}
+
+func (s *sim) Open(context.Context, state.Workflow) (runner, error) { return s, simErr("OPEN") }
+
+func (s *sim) Close() error { return nil }
+
+func (s *sim) Drain() { s.once.Do(func() { close(s.drain) }) }
+
+func (s *sim) Run(ctx context.Context) error {
+	if os.Getenv("SIM_MOVED") == "no" {
+		return simErr("RUN")
+	}
+	s.mu.Lock()
+	s.moved = true
+	s.mu.Unlock()
+	if err := simErr("RUN"); err != nil {
+		return err
+	}
+	ready := os.Getenv("SIM_READY")
+	if ready == "" {
+		return nil
+	}
+	if err := os.WriteFile(ready, nil, 0o600); err != nil {
+		return err
+	}
+	drained := s.drain
+	if os.Getenv("SIM_DRAIN") == "never" {
+		drained = nil
+	}
+	select {
+	case <-drained:
+		return nil
+	case <-ctx.Done():
+		return errors.Join(ctx.Err(), context.Cause(ctx))
+	}
+}
+
+func (s *sim) Progress() mirror.Progress {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.moved {
+		return mirror.Progress{}
+	}
+	p := mirror.Progress{
+		Source: bridge.Identity{Name: "s", Incarnation: "1"},
+		Counts: bridge.Counts{Read: 1234, Written: 1200, Present: 34},
+		Partitions: []mirror.PartitionProgress{
+			{Row: bridge.Row{Partition: "shardId-000000000000", Position: bridge.Position{Seq: "49670000000000000000000000000000000000000000000000000002"}}},
+			{Row: bridge.Row{Partition: "shardId-000000000001", Ended: true}, Lag: -1},
+		},
+	}
+	if os.Getenv("SIM_COUNTS") != "" {
+		p.Counts.Written--
+	}
+	return p
+}
+
+func simLook(_ context.Context, s settings, w state.Workflow) (sighting, error) {
+	at := time.Now()
+	return sighting{
+		Fenced: true,
+		Checkpoint: bridge.Checkpoint{
+			At: at, Counts: bridge.Counts{Read: 1234567, Written: 1234500, Present: 67, Rewind: 3}, Clean: true,
+			Rows: []bridge.Row{
+				{Partition: "shardId-000000000010", Position: bridge.Position{Seq: "49670000000000000000000000000000000000000000000000000002", Sub: 7}, Tip: at},
+				{Partition: "shardId-000000000009", Ended: true},
+			},
+		},
+	}, simErr("LOOK")
+}

@@ -1,0 +1,255 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/urfave/cli/v2"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/state"
+)
+
+// A sighting is what can be seen of a workflow from outside.
+type sighting struct {
+	Checkpoint bridge.Checkpoint // zero if none was saved yet
+	// Fenced says that a second mirror could append nothing once another took over.
+	Fenced bool
+	// Unfenced says why not, as a clause; empty if Fenced.
+	Unfenced string
+	// Lags are known for partitions whose end the source can tell; nil if it cannot.
+	Lags map[string]time.Duration
+}
+
+// A statusResult is what status prints.
+type statusResult struct {
+	Workflow  string          `json:"workflow"`
+	Direction string          `json:"direction"`
+	Phase     string          `json:"phase"` // "not started" before the first mirror run
+	Since     time.Time       `json:"since,omitzero"`
+	Wanted    state.Wanted    `json:"wanted,omitzero"`
+	Actual    state.Actual    `json:"actual,omitzero"`
+	Source    bridge.Identity `json:"source,omitzero"`
+	Target    bridge.Identity `json:"target,omitzero"`
+	Endpoint  string          `json:"endpoint_url,omitempty"`
+	Keymap    string          `json:"keymap"`
+	// Checkpoint is when progress was last made durable.
+	Checkpoint        time.Time      `json:"checkpoint_at,omitzero"`
+	CheckpointSeconds *float64       `json:"checkpoint_age_seconds"`
+	Clean             bool           `json:"clean"`
+	Fenced            bool           `json:"fenced"`
+	Unfenced          string         `json:"unfenced_reason,omitempty"`
+	Counts            bridge.Counts  `json:"counts"`
+	Balanced          bool           `json:"balanced"`
+	Partitions        []partitionRow `json:"partitions"`
+}
+
+func (a *app) statusCommand() *cli.Command {
+	return command(cli.Command{
+		Name:  "status",
+		Usage: "show how far the workflow is, on one screen",
+		Description: `Shows what is wanted and what the mirror does, both ends, how far each partition is, and
+what became of every record that was read. It changes nothing. A workflow that was never
+started is shown without reaching for either end.
+
+Examples:
+   bridge status
+   bridge status --config orders.yaml --output json`,
+	}, a.status)
+}
+
+func (a *app) status(c *cli.Context) error {
+	log, err := a.logger(c)
+	if err != nil {
+		return err
+	}
+	l, err := a.load(c)
+	if err != nil {
+		return err
+	}
+	w, _, err := openState(l).Load(c.Context)
+	if err != nil {
+		return startError{err}
+	}
+	res := statusResult{
+		Workflow: l.Workflow, Direction: l.Direction, Phase: "not started", Endpoint: l.Kinesis.EndpointURL,
+		Keymap: l.Keymap, Partitions: []partitionRow{}, Balanced: true,
+	}
+	if w.Name == "" {
+		a.answer = res.answer("bridge mirror run")
+		return nil
+	}
+	seen, err := a.adapters.look(c.Context, settings{Config: l, Log: log.With("workflow", l.Workflow)}, w)
+	if err != nil {
+		return startError{err}
+	}
+	res.fill(w, seen, time.Now())
+	a.answer = res.answer()
+	return nil
+}
+
+func (s *statusResult) fill(w state.Workflow, seen sighting, at time.Time) {
+	cp := seen.Checkpoint
+	s.Direction, s.Phase, s.Wanted, s.Actual = string(w.Direction), string(w.Phase), w.Wanted, w.Actual
+	s.Source, s.Target, s.Keymap = w.Pinned.Source, w.Pinned.Target, w.Pinned.Keymap
+	if len(w.Decisions) > 0 {
+		s.Since = w.Decisions[0].At
+	}
+	s.Fenced, s.Unfenced = seen.Fenced, seen.Unfenced
+	s.Counts, s.Balanced, s.Clean = cp.Counts, cp.Counts.Balanced(), cp.Clean
+	if !cp.At.IsZero() {
+		s.Checkpoint, s.CheckpointSeconds = cp.At, seconds(max(at.Sub(cp.At), 0))
+	}
+	for _, r := range cp.Rows {
+		row := rowOf(r, at)
+		if lag, ok := seen.Lags[r.Partition]; ok {
+			row.LagSeconds = seconds(lag)
+		}
+		s.Partitions = append(s.Partitions, row)
+	}
+	slices.SortFunc(s.Partitions, func(a, b partitionRow) int {
+		return cmp.Or(cmp.Compare(len(a.Partition), len(b.Partition)), cmp.Compare(a.Partition, b.Partition))
+	})
+}
+
+func (s statusResult) answer(next ...string) *answer {
+	return &answer{result: s, nextSteps: next, text: func(w io.Writer) error { return s.write(w, next) }}
+}
+
+// screen is how wide a line of status may be.
+const screen = 80
+
+// maxRows is how many partitions fit on the screen; JSON has all of them.
+const maxRows = 40
+
+func (s statusResult) write(w io.Writer, next []string) error {
+	var b strings.Builder
+	line := func(label, text string) { writeWrapped(&b, label, text) }
+	line(s.Workflow, s.Direction+", "+s.Phase)
+	if s.Phase == "not started" {
+		line("next", strings.Join(next, ", "))
+		_, err := io.WriteString(w, b.String())
+		return err
+	}
+	line("wanted", string(s.Wanted.Mode)+because(s.Wanted.Reason))
+	line("actual", s.Actual.Doing+because(s.Actual.Reason)+", since "+stamp(s.Actual.At))
+	line("source", s.Source.String())
+	line("target", s.Target.String())
+	if s.Endpoint != "" {
+		line("endpoint", s.Endpoint)
+	}
+	line("keymap", s.Keymap)
+	line("checkpoint", s.checkpoint())
+	line("fence", s.fence())
+	line("records", strings.ReplaceAll(arithmetic(s.Counts), "\n ", ""))
+	if s.Counts.Foreign > 0 || s.Counts.Rewind > 0 {
+		line("", fmt.Sprintf("foreign provenance %s, rewinds %s", grouped(s.Counts.Foreign), grouped(s.Counts.Rewind)))
+	}
+	b.WriteString("\n" + s.table() + "\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (s statusResult) checkpoint() string {
+	if s.CheckpointSeconds == nil {
+		return "none yet"
+	}
+	text := age(*s.CheckpointSeconds) + " ago"
+	if s.Clean {
+		text += ", clean: nothing was under way"
+	}
+	return text
+}
+
+func (s statusResult) fence() string {
+	if s.Fenced {
+		return "yes: a mirror that lost its task can append nothing more"
+	}
+	return "no" + because(s.Unfenced)
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return " (" + reason + ")"
+}
+
+// stamp is a time to the second, as the state keeps it in UTC.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }
+
+// age is a number of seconds for people: 0.4s, 12s, 3m20s, 2h5m.
+func age(s float64) string {
+	d := time.Duration(s * float64(time.Second))
+	switch {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1fs", d.Seconds())
+	case d < time.Hour:
+		return duration(d.Round(time.Second)).String()
+	}
+	return duration(d.Round(time.Minute)).String()
+}
+
+// table shows one partition a line.
+func (s statusResult) table() string {
+	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
+	t.Style().Options = table.OptionsNoBordersAndSeparators
+	t.Style().Format.Header = 0
+	t.SetAllowedRowLength(screen)
+	t.AppendHeader(table.Row{"partition", "position", "behind", "seen empty"})
+	for i, p := range s.Partitions {
+		if i == maxRows && len(s.Partitions) > maxRows+1 {
+			t.AppendRow(table.Row{fmt.Sprintf("and %d more", len(s.Partitions)-maxRows)})
+			break
+		}
+		behind, empty := "", "never"
+		switch {
+		case p.Ended:
+			behind, empty = "ended", ""
+		case p.LagSeconds != nil:
+			behind = age(*p.LagSeconds)
+		}
+		if p.TipSeconds != nil && !p.Ended {
+			empty = age(*p.TipSeconds) + " ago"
+		}
+		t.AppendRow(table.Row{shorten(p.Partition, 20), shorten(p.Position.String(), 26), behind, empty})
+	}
+	return t.Render()
+}
+
+// shorten keeps the end of a long text: the digits there are the ones that differ.
+func shorten(s string, width int) string {
+	if len(s) <= width {
+		return s
+	}
+	return "…" + s[len(s)-width+1:]
+}
+
+// writeWrapped writes a label and a text that is broken at blanks, or where there is
+// none anywhere, to fit the screen.
+func writeWrapped(b *strings.Builder, label, text string) {
+	const indent = 12
+	line := fmt.Sprintf("%-*s", indent-1, label)
+	used := max(len(line), indent-1)
+	b.WriteString(line)
+	for _, word := range strings.Fields(text) {
+		if used+1+len(word) > screen && used > indent {
+			b.WriteString("\n" + strings.Repeat(" ", indent-1))
+			used = indent - 1
+		}
+		for used+1+len(word) > screen {
+			fit := screen - used - 1
+			b.WriteString(" " + word[:fit] + "\n" + strings.Repeat(" ", indent-1))
+			word, used = word[fit:], indent-1
+		}
+		b.WriteString(" " + word)
+		used += 1 + len(word)
+	}
+	b.WriteString("\n")
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/urfave/cli/v2"
+)
+
+// A build says which program this is.
+type build struct {
+	Version  string `json:"version"`            // of the module, "(devel)" for a working tree
+	Revision string `json:"revision,omitempty"` // of the version control system
+	Modified bool   `json:"modified"`           // the tree had changes that were not committed
+	Time     string `json:"time,omitempty"`     // of the revision
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func thisBuild() build {
+	b := build{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
+	}
+	if info.Main.Version != "" {
+		b.Version = info.Main.Version
+	}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			b.Revision = s.Value
+		case "vcs.time":
+			b.Time = s.Value
+		case "vcs.modified":
+			b.Modified = s.Value == "true"
+		}
+	}
+	return b
+}
+
+func (b build) String() string {
+	s := "bridge " + b.Version
+	if b.Revision != "" {
+		s += " revision " + b.Revision
+		if b.Modified {
+			s += " with local changes"
+		}
+	}
+	return s + " " + b.Go + " " + b.Platform
+}
+
+func (a *app) versionCommand() *cli.Command {
+	return command(cli.Command{
+		Name:  "version",
+		Usage: "say which program this is",
+		Description: `Prints the version of the module, the revision that it was built from, and the version
+of Go.
+
+Examples:
+   bridge version
+   bridge version --output json`,
+	}, func(*cli.Context) error {
+		b := thisBuild()
+		a.answer = &answer{result: b, text: func(w io.Writer) error {
+			_, err := fmt.Fprintln(w, b)
+			return err
+		}}
+		return nil
+	})
+}
