@@ -314,8 +314,9 @@ const (
 	// scanAll yields every record. Transactions are not judged: their records are
 	// undecided.
 	scanAll scanMode = iota
-	// scanCommitted leaves out the records of aborted transactions. Those of transactions
-	// whose marker does not stand before the end of the scan are undecided.
+	// scanCommitted leaves out the records of aborted transactions. Above the last stable
+	// offset a transaction whose marker does not stand before the end of the scan is
+	// undecided.
 	scanCommitted
 )
 
@@ -353,7 +354,7 @@ func (c *Client) scan(ctx context.Context, topic string, partition int32, from, 
 			return
 		}
 		s.isolation = sarama.ReadCommitted
-		if !s.run(ctx, min(stable, to), fateByBroker) {
+		if !s.run(ctx, max(from, min(stable, to)), fateByBroker) {
 			return
 		}
 		s.isolation = sarama.ReadUncommitted
