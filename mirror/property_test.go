@@ -154,6 +154,9 @@ func TestChildWaitsForParent(t *testing.T) {
 			ctx := t.Context()
 			w := newWorld(t, seed, memstream.Kinesis, memstream.Kafka)
 			w.produce(ctx, 1500, 5)
+			w.cps.SetFaults(func(op memstream.Op) memstream.Fault {
+				return memstream.Fault{Delay: 7 * time.Second} // longer than the time to list
+			})
 			m := w.open()
 			started := map[string]int64{}
 			var mu sync.Mutex
@@ -161,6 +164,7 @@ func TestChildWaitsForParent(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				started[p] = m.Progress().Counts.Read
+				w.expectParentsEnded(p)
 			}
 			parts, _ := w.src.Partitions(ctx)
 			var children []string
@@ -173,7 +177,7 @@ func TestChildWaitsForParent(t *testing.T) {
 			}
 			w.produce(ctx, 200, 5)
 			m.UntilCaughtUp = true
-			if err := m.Run(ctx); err != nil {
+			if err := w.end(ctx, m); err != nil {
 				t.Fatalf("seed %d: %v", seed, err)
 			}
 			w.expectClean(w.judge())
@@ -189,6 +193,23 @@ func TestChildWaitsForParent(t *testing.T) {
 	}
 }
 
+// expectParentsEnded fails unless the end of each parent is in a saved checkpoint.
+func (w *world) expectParentsEnded(partition string) {
+	over := map[string]bool{}
+	for _, cp := range w.cps.History() {
+		for _, row := range cp.Rows {
+			over[row.Partition] = row.Ended
+		}
+	}
+	for _, p := range w.partitions(w.src) {
+		for _, parent := range p.Parents {
+			if p.ID == partition && !over[parent] {
+				w.t.Errorf("seed %d: %s began before the end of %s was checkpointed", w.seed, partition, parent)
+			}
+		}
+	}
+}
+
 func TestStates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
@@ -200,11 +221,11 @@ func TestStates(t *testing.T) {
 		}
 		m := w.open()
 		m.Keys = byHash(99)
-		if err := m.Run(ctx); !errors.Is(err, bridge.ErrState) {
+		if err := w.end(ctx, m); !errors.Is(err, bridge.ErrState) {
 			t.Errorf("another keymap: %v, want ErrState", err)
 		}
 		w.dst.Recreate()
-		if err := w.open().Run(ctx); !errors.Is(err, bridge.ErrChanged) || bridge.Hint(err) == "" {
+		if err := w.end(ctx, w.open()); !errors.Is(err, bridge.ErrChanged) || bridge.Hint(err) == "" {
 			t.Errorf("recreated target: %v, want ErrChanged with a hint", err)
 		}
 	})

@@ -2,8 +2,11 @@ package mirror_test
 
 import (
 	"context"
+	"crypto/md5"
 	"errors"
+	"fmt"
 	"maps"
+	"math/big"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -62,7 +65,7 @@ func TestHoleInALaneIsNotFilled(t *testing.T) {
 			}
 			m := w.open()
 			m.Compacted, m.UntilCaughtUp = compacted, true
-			err := m.Run(ctx)
+			err := w.end(ctx, m)
 			if compacted {
 				if err != nil || w.final().Counts.Present != 30 || w.final().Counts.Written != 0 {
 					t.Errorf("compacted target: %v, %+v; want 30 present and none written", err, w.final().Counts)
@@ -115,6 +118,54 @@ func TestHolesBetweenLanesAreFilled(t *testing.T) {
 			t.Errorf("%+v; want %d present, %d written", c, v.records, there-v.records)
 		}
 	})
+}
+
+// A page is half on the target when another shard's page behind it is checkpointed.
+func TestFloorWaitsForTheOldestOpenPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		w := calm(t, memstream.Kinesis, memstream.Kafka, 2)
+		w.dst.SetFaults(func(op memstream.Op) memstream.Fault {
+			if op.Kind == memstream.OpAppend && op.Partition == "1" {
+				return memstream.Fault{Delay: time.Hour}
+			}
+			return memstream.Fault{}
+		})
+		runCtx, cut := context.WithCancel(ctx)
+		m := w.open()
+		done := make(chan error, 1)
+		go func() { done <- m.Run(runCtx) }()
+		w.put(ctx, w.keyFor(0, "0"), 0)
+		w.put(ctx, w.keyFor(0, "1"), 0)
+		wait(ctx, time.Minute)
+		w.put(ctx, w.keyFor(1, "0"), 0)
+		wait(ctx, time.Minute)
+		w.put(ctx, w.keyFor(0, "0"), 0) // behind the page that hangs
+		cut()
+		<-done
+		w.dst.SetFaults(nil)
+		if n := w.final().Counts.Read; n < 1 {
+			t.Fatalf("not exercised: %d records were checkpointed before the crash", n)
+		}
+		w.catchUp(ctx)
+		w.expectClean(w.judge())
+	})
+}
+
+// keyFor finds a key that a shard owns and that goes to a target partition.
+func (w *world) keyFor(shard int, target string) string {
+	parts := w.partitions(w.src)
+	for i := 0; ; i++ {
+		key := fmt.Sprint("key/", shard, "/", i)
+		sum := md5.Sum([]byte(key))
+		hash := new(big.Int).SetBytes(sum[:])
+		first, _ := new(big.Int).SetString(parts[shard].FirstHash, 10)
+		last, _ := new(big.Int).SetString(parts[shard].LastHash, 10)
+		route, _ := w.keys.Route(&bridge.Record{Key: []byte(key)})
+		if hash.Cmp(first) >= 0 && hash.Cmp(last) <= 0 && route.Partition == target {
+			return key
+		}
+	}
 }
 
 // A second crash before the flows have come past what the first one left must not forget it.
@@ -202,7 +253,7 @@ func TestLineageOnFirstStartAndOnResume(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := w.final()
-		err = w.open().Run(ctx)
+		err = w.end(ctx, w.open())
 		var gap *bridge.GapError
 		if !errors.As(err, &gap) || gap.Partition != left {
 			t.Fatalf("a parent expired while we were away: %v; want a gap in %s", err, left)
@@ -236,7 +287,7 @@ func TestUnseenParentAndPartitionFromNowhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		var gap *bridge.GapError
-		if err := w.open().Run(ctx); !errors.As(err, &gap) || gap.Partition != mid {
+		if err := w.end(ctx, w.open()); !errors.As(err, &gap) || gap.Partition != mid {
 			t.Errorf("a shard was born and expired unseen: %v; want a gap in %s", err, mid)
 		}
 
@@ -244,7 +295,7 @@ func TestUnseenParentAndPartitionFromNowhere(t *testing.T) {
 		k.produce(ctx, 10, 3)
 		k.catchUp(ctx)
 		k.src.Grow(1)
-		if err := k.open().Run(ctx); !errors.Is(err, bridge.ErrChanged) || bridge.Hint(err) == "" {
+		if err := k.end(ctx, k.open()); !errors.Is(err, bridge.ErrChanged) || bridge.Hint(err) == "" {
 			t.Errorf("a third partition appeared: %v; want ErrChanged with a hint", err)
 		}
 	})

@@ -59,12 +59,27 @@ func newWorld(t *testing.T, seed uint64, from, to memstream.Flavour) *world {
 	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), produced: map[string][]int{}}
 	w.src = memstream.New(memstream.Config{Flavour: from, Name: "source", Partitions: 1 + w.rng.IntN(4), Seed: seed})
 	w.dst = memstream.New(memstream.Config{Flavour: to, Name: "target", Partitions: 1 + w.rng.IntN(5), Seed: seed + 1})
+	w.dst.SetFaults(slow(seed))
 	w.cps = memstream.NewCheckpoints(nil)
 	w.keys = byHash(0)
 	if to == memstream.Kafka {
 		w.keys = byHash(len(w.partitions(w.dst)))
 	}
 	return w
+}
+
+// slow adds to the usual faults that one write in ten takes up to 1.3 seconds, which is
+// below the time that a put may take.
+func slow(seed uint64) func(memstream.Op) memstream.Fault {
+	rough := memstream.Rough(seed)
+	return func(op memstream.Op) memstream.Fault {
+		f := rough(op)
+		h := md5.Sum(fmt.Append(nil, seed, op.Kind, op.Partition, op.N))
+		if h[0] < 26 && (op.Kind == memstream.OpAppend || op.Kind == memstream.OpPut) {
+			f.Delay = time.Duration(h[1]) * 5 * time.Millisecond
+		}
+		return f
+	}
 }
 
 // partitions lists, whatever goes wrong meanwhile.
@@ -146,9 +161,16 @@ func (w *world) catchUp(ctx context.Context) {
 	w.t.Helper()
 	m := w.open()
 	m.UntilCaughtUp = true
-	if err := m.Run(ctx); err != nil {
+	if err := w.end(ctx, m); err != nil {
 		w.t.Fatalf("seed %d: catch up: %v", w.seed, err)
 	}
+}
+
+// end runs a mirror that is expected to end by itself, and gives it a day for that.
+func (w *world) end(ctx context.Context, m *mirror.Mirror) error {
+	ctx, cancel := context.WithTimeout(ctx, 24*time.Hour)
+	defer cancel()
+	return m.Run(ctx)
 }
 
 // A verdict counts what is wrong with a target.
