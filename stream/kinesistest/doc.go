@@ -29,8 +29,8 @@
 //
 // Rates are token buckets that hold one second's worth. A PutRecords stores its entries in
 // their order unless a fault shuffles them. MillisBehindLatest is 0 in an answer behind
-// which nothing is left; otherwise the age of its last record; at the end of a closed shard
-// the time since it was closed. Times in JSON alternate between the two notations that the
+// which nothing is left, or at the end of a closed shard the time since it was closed;
+// otherwise it is the age of the last record in the answer. Times in JSON alternate between the two notations that the
 // service's documentation shows (1700000000.123 and 1.700000000123E9). What is refused
 // before an operation is reached, such as a missing signature, is told in JSON even to a
 // caller that speaks CBOR. Signatures are read for their scope but not verified.

@@ -97,18 +97,20 @@ func (in *getRecordsInput) read(r *request, st *Stream, sh *shard) *getRecordsOu
 	out.behind = behind(r.now, sh, out.views, more, end)
 	if sh.closed && !more && (len(out.views) == 0 || r.srv.cfg.EndWithRecords) {
 		out.children = childrenOf(sh)
-		// The time that has passed since nothing more could come.
-		out.behind = max(0, r.now-sh.closedMs)
 		return out
 	}
 	out.next = r.srv.seal(next)
 	return out
 }
 
-// behind is MillisBehindLatest: 0 if nothing is left, else how old the last record of this
-// answer is, or without one the next record; at least 1, because it is not the tip.
+// behind is MillisBehindLatest. If nothing is left it is 0, or in a closed shard the time
+// since nothing more could come. Else it is how old the last record of this answer is, or
+// without one the next record; at least 1, because it is not the tip.
 func behind(now int64, sh *shard, views []view, more bool, end place) int64 {
 	if !more {
+		if sh.closed {
+			return max(0, now-sh.closedMs)
+		}
 		return 0
 	}
 	last := sh.store.blocks[end.block].entries[end.entry].arrival

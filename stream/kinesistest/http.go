@@ -29,6 +29,7 @@ type request struct {
 	srv   *Server
 	now   int64 // unix ms, when the operation began
 	cbor  bool
+	known bool // operation and caller are known: errors speak the request's codec
 	call  Call
 	fault Fault
 	event Event
@@ -117,6 +118,7 @@ func (s *Server) accept(hr *http.Request, r *request, body []byte) (input, *Erro
 	if err := s.authenticate(hr, r); err != nil {
 		return in, err
 	}
+	r.known = true
 	if err := r.decode(body, in); err != nil {
 		return in, &Error{400, "SerializationException", err.Error()}
 	}
@@ -274,7 +276,7 @@ func (s *Server) answerError(w http.ResponseWriter, r *request, e *Error) {
 	}
 	var b []byte
 	var err error
-	useCBOR := r.cbor && r.call.Op != "" && r.call.Region != ""
+	useCBOR := r.cbor && r.known
 	if useCBOR {
 		b, err = cbor.Marshal(body)
 	} else {

@@ -80,6 +80,31 @@ func (st *Stream) inShard(id string, do func(*shard) error) error {
 	return do(sh)
 }
 
+// Put stores records as PutRecords does, by the hash of their keys and at the time of the
+// clock, but without its limits. It stops at the first record that the service would not
+// take at all.
+func (st *Stream) Put(entries ...Entry) error {
+	now := st.srv.nowMs()
+	st.settle(now)
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	if err := st.writable(); err != nil {
+		return fmt.Errorf("put into %s: %w", st.name, err)
+	}
+	for i := range entries {
+		e := putEntry{key: []byte(entries[i].Key), hasKey: true, data: entries[i].Data, hasData: true}
+		if entries[i].ExplicitHashKey != "" {
+			e.hash, e.hasHash = []byte(entries[i].ExplicitHashKey), true
+		}
+		h, err := st.checkEntry(&e, memberField(i))
+		if err != nil {
+			return fmt.Errorf("put record %d into %s: %w", i, st.name, err)
+		}
+		st.append(now, st.place(h, st.strategy, i), &e, 0)
+	}
+	return nil
+}
+
 // Records returns what a shard holds, in order: everything that a reader could still get.
 func (st *Stream) Records(id string) ([]Record, error) {
 	var out []Record
@@ -131,9 +156,20 @@ func (st *Stream) Change(id string, i int, change func(*Record)) error {
 		v := b.view(&b.entries[p.entry])
 		r := sh.record(v)
 		change(&r)
+		if err := r.check(); err != nil {
+			return err
+		}
 		sh.store.replace(p, r.view(v.counter, v.flags))
 		return nil
 	})
+}
+
+// check refuses what no store could hold.
+func (r *Record) check() error {
+	if len(r.Key) > 4*MaxKeyChars || len(r.Data) > maxBody {
+		return fmt.Errorf("record of %d bytes with a key of %d: too large", len(r.Data), len(r.Key))
+	}
+	return nil
 }
 
 // view is the stored form of a record.
@@ -151,6 +187,9 @@ func (r *Record) view(counter uint64, flags uint8) view {
 // neighbours' numbers is used up. The shard may be closed, and the record's key need not
 // belong there.
 func (st *Stream) Insert(id string, i int, r Record) error {
+	if err := r.check(); err != nil {
+		return err
+	}
 	return st.inShard(id, func(sh *shard) error {
 		s := &sh.store
 		if i < 0 || i > s.count {

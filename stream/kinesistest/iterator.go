@@ -168,7 +168,7 @@ func (in *getShardIteratorInput) sequencePosition(st *Stream, sh *shard) (uint64
 		return 0, invalidArgument("Invalid StartingSequenceNumber. It encodes %s, while it was used in a call to a shard with %s",
 			shardID(seq.shard), sh.id)
 	}
-	if seq.created != sh.createdSec {
+	if !sh.issued(seq) {
 		return 0, invalidArgument("%s is invalid because it did not come from this stream.", used)
 	}
 	if in.ShardIteratorType == "AFTER_SEQUENCE_NUMBER" {

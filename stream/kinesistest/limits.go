@@ -10,7 +10,7 @@ const (
 	// MaxRequestBytes bounds data and partition keys of one PutRecords, and what one
 	// GetRecords answers.
 	MaxRequestBytes = 10 << 20
-	// MaxKeyChars is the longest partition key, in Unicode characters.
+	// MaxKeyChars is the longest partition key, in UTF-16 units.
 	MaxKeyChars = 256
 	// MaxPage is the most records that one GetRecords answers.
 	MaxPage = 10_000

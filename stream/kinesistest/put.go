@@ -28,7 +28,7 @@ func (st *Stream) checkEntry(e *putEntry, field string) (hashKey, *Error) {
 	if !e.hasKey && st.strategy != Auto {
 		return hashKey{}, invalid(field+"partitionKey", "null", "not be null")
 	}
-	if n := utf8.RuneCount(e.key); e.hasKey && n == 0 {
+	if n := keyLength(e.key); e.hasKey && n == 0 {
 		return hashKey{}, invalid(field+"partitionKey", "", "have length greater than or equal to 1")
 	} else if n > MaxKeyChars {
 		return hashKey{}, invalid(field+"partitionKey", string(e.key), "have length less than or equal to 256")
@@ -51,6 +51,18 @@ func (st *Stream) checkEntry(e *putEntry, field string) (hashKey, *Error) {
 	return h, nil
 }
 
+// keyLength is the length of a key in UTF-16 units, as the service, which is written in
+// Java, counts characters.
+func keyLength(key []byte) int {
+	n := utf8.RuneCount(key)
+	for _, c := range key {
+		if c >= 0xf0 { // leads a character beyond the basic plane: two units
+			n++
+		}
+	}
+	return n
+}
+
 // place finds the shard of a record. The caller holds mu, if only for reading.
 func (st *Stream) place(h hashKey, strategy string, turn int) *shard {
 	if strategy == Auto {
@@ -66,6 +78,18 @@ func (st *Stream) put(now int64, sh *shard, e *putEntry, after uint64) putResult
 	if !sh.admit(now, len(e.key)+len(e.data), st.srv.cfg.Limits) {
 		return putResult{shard: sh, code: throughputExceeded, message: st.rateMessage(sh)}
 	}
+	return st.store(now, sh, e, after)
+}
+
+// append stores one record in a shard, whatever its rates.
+func (st *Stream) append(now int64, sh *shard, e *putEntry, after uint64) putResult {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return st.store(now, sh, e, after)
+}
+
+// store gives a record its number. The caller holds the shard's lock.
+func (st *Stream) store(now int64, sh *shard, e *putEntry, after uint64) putResult {
 	sh.store.trim(0, st.horizon(now))
 	sh.counter = max(sh.counter, after)
 	v := view{counter: sh.nextCounter(), arrival: now, key: e.key, data: e.data}
@@ -152,7 +176,7 @@ func (in *putRecordsInput) run(r *request) (any, *Error) {
 	}
 	in.sequence(r.fault.Shuffle)
 	in.results = append(in.results[:0], make([]putResult, len(in.entries))...)
-	turn := int(r.call.N)
+	turn := r.call.N
 	for _, i := range in.order {
 		res := &in.results[i]
 		e := &in.entries[i]
@@ -309,7 +333,7 @@ func (in *putRecordInput) ordering(st *Stream, sh *shard) (uint64, *Error) {
 		return 0, invalidArgument("SequenceNumberForOrdering cannot be used with the record distribution strategy AUTO")
 	}
 	seq, err := parseSequence(in.SequenceNumberForOrdering)
-	if err == nil && int(seq.shard) < len(st.shards) && st.shards[seq.shard].createdSec == seq.created {
+	if err == nil && int(seq.shard) < len(st.shards) && st.shards[seq.shard].issued(seq) {
 		from := st.shards[seq.shard]
 		from.mu.Lock()
 		defer from.mu.Unlock()

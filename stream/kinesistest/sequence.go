@@ -6,15 +6,18 @@ import "math/bits"
 // ("version 2"), most significant field first:
 //
 //	2 | shard created, seconds (36 bits) | shard index, low nibble | counter (64 bits) |
-//	one byte | written, seconds (36 bits) | shard index (32 bits) | 2
+//	mark (8 bits) | written, seconds (36 bits) | shard index (32 bits) | 2
 //
 // That is a number of 186 bits and 56 decimal digits. Because the creation time of the
 // shard leads, every number of a child is greater than every number of its parents; because
-// the counter comes next, numbers grow within a shard whatever the clock does.
+// the counter comes next, numbers grow within a shard whatever the clock does. What the
+// service puts where the mark is has not been published; it is 0 in its examples. Here it
+// tells streams apart that were created in the same second.
 type sequence struct {
 	created int64 // unix seconds
 	shard   uint32
 	counter uint64
+	mark    uint8
 	written int64 // unix seconds
 }
 
@@ -30,7 +33,7 @@ const (
 func (s sequence) words() (w2, w1, w0 uint64) {
 	written := uint64(s.written) & secondsMask
 	w0 = sequenceVersion | uint64(s.shard)<<4 | written<<36
-	w1 = written>>28 | s.counter<<16
+	w1 = written>>28 | uint64(s.mark)<<8 | s.counter<<16
 	w2 = s.counter>>48 | uint64(s.shard&0xf)<<16 | (uint64(s.created)&secondsMask)<<20 | 2<<56
 	return w2, w1, w0
 }
@@ -74,6 +77,7 @@ func parseSequence(text string) (sequence, error) {
 		created: int64(w2 >> 20 & secondsMask),
 		shard:   uint32(w0 >> 4),
 		counter: w2<<48 | w1>>16,
+		mark:    uint8(w1 >> 8),
 		written: int64(w0>>36 | w1&0xff<<28),
 	}
 	if w2>>56 != 2 || w0&0xf != sequenceVersion || w2>>16&0xf != uint64(s.shard&0xf) || s.counter > lastCounter {

@@ -86,6 +86,7 @@ type Server struct {
 	fault    FaultFunc
 	deny     func(Call) bool
 	control  map[string]*bucket // rates of the control plane
+	marks    uint8              // streams made so far, as far as it counts
 	isClosed bool
 }
 
@@ -191,15 +192,6 @@ func (s *Server) stream(name string, now int64) *Stream {
 		delete(s.streams, name)
 	}
 	return nil
-}
-
-// names are the names of all streams, sorted.
-func (s *Server) names(now int64) []string {
-	var names []string
-	for _, st := range s.all(now) {
-		names = append(names, st.name)
-	}
-	return names
 }
 
 // all are the streams that exist, by name.

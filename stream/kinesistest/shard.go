@@ -14,6 +14,7 @@ type shard struct {
 	parents     []*shard // none, one (a split) or two (a merge)
 	children    []*shard // set when closed; guarded by the stream's lock
 	createdSec  int64    // what its sequence numbers begin with
+	mark        uint8    // what else they carry
 	createdMs   int64
 	closedMs    int64 // guarded by the stream's lock, as are the next two
 	closed      bool
@@ -32,9 +33,14 @@ func shardID(index uint32) string { return fmt.Sprintf("shardId-%012d", index) }
 // sequence is the sequence number of a record with the given counter.
 func (sh *shard) sequence(counter uint64, arrivalMs int64) sequence {
 	return sequence{
-		created: sh.createdSec, shard: sh.index, counter: counter,
+		created: sh.createdSec, shard: sh.index, counter: counter, mark: sh.mark,
 		written: max(floorSeconds(arrivalMs), sh.createdSec),
 	}
+}
+
+// issued says that a number is one of this shard's.
+func (sh *shard) issued(seq sequence) bool {
+	return seq.shard == sh.index && seq.created == sh.createdSec && seq.mark == sh.mark
 }
 
 // starting is the first number of the shard; no record ever has it.

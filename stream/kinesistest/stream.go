@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,25 +45,24 @@ type Stream struct {
 	srv     *Server
 	name    string
 	created int64 // unix ms, whole seconds as the service gives them
+	mark    uint8 // tells its sequence numbers from those of other streams
 
 	due atomic.Int64 // when the first pending change is due, unix ms; 0 for never
 
-	mu          sync.RWMutex // guards what follows; held over a whole put, so that no reshard comes in between
-	mode        string
-	status      string
-	gone        bool
-	shards      []*shard // all that ever were, by index
-	open        []*shard // sorted by hash range, without holes
-	retention   int      // hours
-	recordKiB   int
-	keyID       string // KMS key; "" while not encrypted
-	strategy    string
-	tags        map[string]string
-	pending     []change
-	nextAuto    int     // round robin of the strategy AUTO
-	countTimes  []int64 // when UpdateShardCount was called, unix ms
-	modeTimes   []int64 // when the mode was changed
-	lastCreated int64   // the newest createdSec among the shards
+	mu         sync.RWMutex // guards what follows; held over a whole put, so that no reshard comes in between
+	mode       string
+	status     string
+	gone       bool
+	shards     []*shard // all that ever were, by index
+	open       []*shard // sorted by hash range, without holes
+	retention  int      // hours
+	recordKiB  int
+	keyID      string // KMS key; "" while not encrypted
+	strategy   string
+	tags       map[string]string
+	pending    []change
+	countTimes []int64 // when UpdateShardCount was called, unix ms
+	modeTimes  []int64 // when the mode was changed
 }
 
 // change is what an asynchronous call will have done at a time.
@@ -143,7 +144,7 @@ func (st *Stream) addShard(now int64, first, last hashKey, parents []*shard) *sh
 	sh := &shard{
 		index: uint32(len(st.shards)), id: shardID(uint32(len(st.shards))),
 		first: first, last: last, parents: parents,
-		createdSec: created, createdMs: now,
+		createdSec: created, createdMs: now, mark: st.mark,
 	}
 	sh.gaps.Seed(uint64(sh.index), uint64(created))
 	st.shards = append(st.shards, sh)
@@ -169,13 +170,13 @@ func (st *Stream) shardFor(h hashKey) *shard {
 
 // shard finds a shard by its id; nil if it never was, or has expired. The caller holds mu.
 func (st *Stream) shard(id string, now int64) *shard {
-	for _, sh := range st.shards {
-		if sh.id == id {
-			if st.hasExpired(sh, now) {
-				return nil
-			}
-			return sh
-		}
+	digits, _ := strings.CutPrefix(id, "shardId-")
+	index, err := strconv.Atoi(digits)
+	if err != nil || index < 0 || index >= len(st.shards) {
+		return nil
+	}
+	if sh := st.shards[index]; sh.id == id && !st.hasExpired(sh, now) {
+		return sh
 	}
 	return nil
 }
@@ -208,13 +209,6 @@ func (st *Stream) encryption() string {
 		return encryptionKMS
 	}
 	return encryptionNone
-}
-
-// openShards is how many shards are open, for the account's quota.
-func (st *Stream) openShards() int {
-	st.mu.RLock()
-	defer st.mu.RUnlock()
-	return len(st.open)
 }
 
 // tagKeys are the keys of the tags, sorted. The caller holds mu.

@@ -168,6 +168,8 @@ func (s *Server) register(in *createStreamInput, now int64) (*Stream, *Error) {
 	if in.RecordDistributionStrategy != "" {
 		st.strategy = in.RecordDistributionStrategy
 	}
+	st.mark = s.marks
+	s.marks++
 	s.streams[st.name], s.last[st.name] = st, created
 	return st, nil
 }

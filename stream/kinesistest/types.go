@@ -87,7 +87,7 @@ func (a address) find(r *request) (*Stream, *Error) {
 		}
 	}
 	name := a.nameOf()
-	if a.StreamName == "" && a.StreamARN == "" {
+	if name == "" && a.StreamARN == "" {
 		return nil, invalidArgument("Either StreamName or StreamARN must be provided.")
 	}
 	if !validName(name) {
