@@ -36,6 +36,9 @@ type Carries struct {
 	// Time says that Record.Time is kept; if not, the stream sets its own and nothing is
 	// refused.
 	Time bool
+	// Origin says that a record carries the coordinate that a sink wrote it with, so that
+	// a source sees it. If not, nothing is refused, and a Tail knows it from elsewhere.
+	Origin bool
 }
 
 // Damage is what can be done to a stream behind the adapter's back. A nil func says that
