@@ -169,7 +169,7 @@ func (c *Client) saramaConfig(life context.Context, config Config) (*sarama.Conf
 	// this principal need not be allowed to list them.
 	s.Metadata.Full = false
 	s.Metadata.AllowAutoTopicCreation = false
-	s.Metadata.Retry.Max = 1
+	s.Metadata.Retry.Max = 0 // who calls retries
 	s.Metadata.Timeout = s.Net.DialTimeout + s.Net.ReadTimeout
 	if config.TLS != nil {
 		s.Net.TLS.Enable = true

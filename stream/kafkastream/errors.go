@@ -20,7 +20,6 @@ import (
 const (
 	errUnknownTopicID      sarama.KError = 100
 	errInconsistentTopicID sarama.KError = 103
-	errTransactionAborted  sarama.KError = 120
 )
 
 // kerrorClasses says what an answer of a broker means to an engine. What is not listed is
@@ -116,8 +115,7 @@ func classify(err error) error {
 	case hasClass(err):
 		return err
 	}
-	var code sarama.KError
-	if errors.As(err, &code) {
+	if code, ok := kerror(err); ok {
 		return bridge.WithHint(&classified{err, kerrorClass(code)}, kerrorHints[code])
 	}
 	if e := classifyTLS(err); e != nil {
@@ -130,6 +128,21 @@ func classify(err error) error {
 		return err
 	}
 	return classifyClient(err)
+}
+
+// kerror finds the number that a broker answered with. sarama wraps some, such as a refused
+// authentication with the broker's words, so that only errors.Is finds them.
+func kerror(err error) (sarama.KError, bool) {
+	var code sarama.KError
+	if errors.As(err, &code) {
+		return code, true
+	}
+	for code := range kerrorClasses {
+		if errors.Is(err, code) {
+			return code, true
+		}
+	}
+	return 0, false
 }
 
 func hasClass(err error) bool {
@@ -230,7 +243,10 @@ func atStart(err error, c Config) error {
 	case closed && c.SASL.Mechanism != "":
 		return bridge.WithHint(&reclassified{fmt.Errorf("the broker closed the connection during authentication: %w", err), bridge.ErrDenied},
 			"check user, password and mechanism, and that the port is the one for this mechanism")
-	case closed && c.TLS == nil:
+	case closed && c.TLS != nil:
+		return bridge.WithHint(&reclassified{fmt.Errorf("the broker closed the connection during the TLS handshake: %w", err), bridge.ErrDenied},
+			"the port may not speak TLS, or ask for a client certificate (MSK: 9092 plaintext, 9094 TLS, 9096 SCRAM, 9098 IAM)")
+	case closed:
 		return bridge.WithHint(&reclassified{fmt.Errorf("the broker closed the connection without an answer: %w", err), bridge.ErrDenied},
 			"the port may expect TLS or SASL (MSK: 9092 plaintext, 9094 TLS, 9096 SCRAM, 9098 IAM)")
 	}

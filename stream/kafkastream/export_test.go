@@ -45,3 +45,11 @@ func (c *Client) Sarama() sarama.Client { return c.cl }
 func Classify(err error) error { return classify(err) }
 
 func EmptyUpTo(b *sarama.FetchResponseBlock) int64 { return emptyUpTo(b) }
+
+// IAMTokens is the token provider that Dial would give to sarama.
+func IAMTokens(ctx context.Context, s SASL) (sarama.AccessTokenProvider, error) {
+	conf := sarama.NewConfig()
+	conf.Net.TLS.Enable = true
+	err := s.apply(ctx, conf)
+	return conf.Net.SASL.TokenProvider, err
+}

@@ -171,11 +171,8 @@ func (c *Client) addresses() []string {
 // broken reports whether err says that the connection failed, rather than that a broker
 // answered with an error.
 func broken(err error) bool {
-	var code sarama.KError
-	if err == nil || errors.As(err, &code) || errors.Is(err, bridge.ErrRefused) {
-		return false
-	}
-	return true
+	_, answered := kerror(err)
+	return err != nil && !answered && !errors.Is(err, bridge.ErrRefused)
 }
 
 // moreTelling prefers, of what several brokers said, that somebody refused over that
