@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -60,24 +61,37 @@ func markOf(t *token.Token) mark {
 	return mark{t.Position.Line, t.Position.Column}
 }
 
+// startOf is where a node begins; the parser's own token of a group is its first colon.
+func startOf(n ast.Node) mark {
+	if m, ok := n.(ast.MapNode); ok {
+		if it := m.MapRange(); it.Next() {
+			return markOf(it.Key().GetToken())
+		}
+	}
+	return markOf(n.GetToken())
+}
+
 func (d *decoder) fault(m mark, path, format string, args ...any) {
 	d.faults = append(d.faults, fault{File: d.file, Line: m.line, Column: m.column, Path: path, Text: fmt.Sprintf(format, args...)})
 }
 
-// decode reads the whole file.
-func (d *decoder) decode(b []byte) {
+// decode reads the whole file. It is false if that is no group of settings at all.
+func (d *decoder) decode(b []byte) bool {
 	tree, err := parser.ParseBytes(b, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		d.syntax(err)
-		return
+		return false
 	}
 	docs := slices.DeleteFunc(tree.Docs, func(n *ast.DocumentNode) bool { return n.Body == nil })
-	if len(docs) > 1 {
-		d.fault(markOf(docs[1].Body.GetToken()), "", "the file holds more than one document")
+	switch {
+	case len(docs) == 0:
+		return true
+	case len(docs) > 1:
+		d.fault(startOf(docs[1].Body), "", "the file holds more than one document")
+		return false
 	}
-	if len(docs) > 0 {
-		d.section(docs[0].Body, "")
-	}
+	d.section(docs[0].Body, "")
+	return isMap(docs[0].Body)
 }
 
 func (d *decoder) syntax(err error) {
@@ -93,7 +107,7 @@ func (d *decoder) syntax(err error) {
 func (d *decoder) section(n ast.Node, path string) {
 	mapping, ok := n.(ast.MapNode)
 	if _, alias := n.(*ast.AliasNode); alias || !ok {
-		d.fault(markOf(n.GetToken()), path, "%s where settings were expected", kindOf(n))
+		d.fault(startOf(n), path, "%s where settings were expected", kindOf(n))
 		return
 	}
 	for it := mapping.MapRange(); it.Next(); {
@@ -155,7 +169,7 @@ func (d *decoder) keymap(n ast.Node, at mark) {
 
 // leaf reads the value of a setting.
 func (d *decoder) leaf(f field, n ast.Node) {
-	at := markOf(n.GetToken())
+	at := startOf(n)
 	d.marks[f.path] = at
 	items := []ast.Node{n}
 	if f.isList() {
@@ -170,7 +184,7 @@ func (d *decoder) leaf(f field, n ast.Node) {
 	for _, item := range items {
 		text, err := d.scalar(f, item)
 		if err != nil {
-			d.fault(markOf(item.GetToken()), f.path, "%v", err)
+			d.fault(startOf(item), f.path, "%v", err)
 			return
 		}
 		texts = append(texts, text)
@@ -190,11 +204,15 @@ func (d *decoder) scalar(f field, n ast.Node) (string, error) {
 		text = v.Value.Value
 	case *ast.IntegerNode, *ast.FloatNode:
 	case *ast.BoolNode:
-		if !f.isBool() {
+		if f.value.Kind() == reflect.String {
 			return "", fmt.Errorf("%s where text was expected; write it in quotes", text)
 		}
 	default:
-		return "", fmt.Errorf("%s where one value was expected", kindOf(n))
+		joined, ok := joinColon(n)
+		if !ok {
+			return "", fmt.Errorf("%s where one value was expected", kindOf(n))
+		}
+		text = joined
 	}
 	value, referred, err := d.resolve(text)
 	if err != nil {
@@ -207,6 +225,27 @@ func (d *decoder) scalar(f field, n ast.Node) (string, error) {
 		return "", errors.New("has no value")
 	}
 	return value, nil
+}
+
+// joinColon mends what the parser makes of host:9092 in a list inside of braces, which it
+// takes for a key and its value. YAML wants a blank behind the colon of a key, and where
+// there is none the text is one value.
+func joinColon(n ast.Node) (string, bool) {
+	m, ok := n.(ast.MapNode)
+	if !ok {
+		return "", false
+	}
+	it := m.MapRange()
+	if !it.Next() {
+		return "", false
+	}
+	e := it.KeyValue()
+	key, value := e.Key.GetToken(), e.Value.GetToken()
+	_, plain := e.Value.(ast.ScalarNode)
+	if it.Next() || !plain || value.Position.Offset != key.Position.Offset+len([]rune(key.Value))+1 {
+		return "", false
+	}
+	return key.Value + ":" + value.Value, true
 }
 
 // resolve replaces a text that is ${env:NAME} or ${file:PATH} as a whole. What it finds

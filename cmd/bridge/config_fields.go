@@ -50,7 +50,6 @@ func (f field) list(tag string) []string {
 
 func (f field) isList() bool   { return f.value.Kind() == reflect.Slice }
 func (f field) isSecret() bool { return f.value.Type() == reflect.TypeFor[secret]() }
-func (f field) isBool() bool   { return f.value.Kind() == reflect.Bool }
 
 // set gives the field a value, from its text; lists take one text an item.
 func (f field) set(texts ...string) error {
@@ -115,7 +114,7 @@ func (f field) inRange() error {
 		return errUnavailable{"more than " + f.tag.Get("max")}
 	}
 	if v < low || v > high {
-		return fmt.Errorf("%s is not in the range %s to %s", f.text(), f.tag.Get("min"), f.tag.Get("max"))
+		return fmt.Errorf("%v is not in the range %s to %s", f.value.Interface(), f.tag.Get("min"), f.tag.Get("max"))
 	}
 	return nil
 }

@@ -60,7 +60,9 @@ func load(path string, env func(string) (string, bool), flags []override) (*load
 	for _, f := range l.fields {
 		d.fields[f.path] = f
 	}
-	d.decode(b)
+	if !d.decode(b) {
+		return l, faultsError(d.faults) // nothing is known that could be judged further
+	}
 	for at, m := range d.marks {
 		if _, leaf := d.fields[at]; leaf {
 			l.origins[at] = origin(fmt.Sprintf("%s:%d:%d", path, m.line, m.column))

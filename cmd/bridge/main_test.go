@@ -1,11 +1,13 @@
 package main
 
 import (
-	"os"
+	"flag"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
+
+var update = flag.Bool("update", false, "write golden files, and what scripts compare with")
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
@@ -21,15 +23,19 @@ func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
+		UpdateScripts:       *update,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code":      cmdCode,
+			"remember":  cmdRemember,
 			"unchanged": cmdUnchanged,
+			"waitfor":   cmdWaitFor,
+			"ended":     cmdEnded,
 			"jsonpath":  cmdJSON,
 			"signal":    cmdSignal,
 		},
 		Setup: func(e *testscript.Env) error {
-			e.Setenv("NO_COLOR", "")
-			return os.Chmod(e.WorkDir, 0o755)
+			e.Values[storyKey{}] = &story{}
+			return nil
 		},
 	})
 }

@@ -48,6 +48,7 @@ type session interface {
 
 // prepared is what a session found out about its two ends.
 type prepared struct {
+	// Pinned names Source, Target and Partitions; the rest comes from the configuration.
 	Pinned state.Pinned
 	// Key is the one that an earlier run left with the workflow's checkpoints, zero if
 	// there is none.
@@ -182,6 +183,7 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	if err != nil {
 		return err
 	}
+	r.configured(&found.Pinned)
 	if err := w.Pinned.Check(found.Pinned); err != nil {
 		return err
 	}
@@ -203,6 +205,15 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	return err
 }
 
+// configured adds what the configuration alone decides.
+func (r *mirrorRun) configured(p *state.Pinned) {
+	p.Start, p.Tasks, p.ConfigHash = r.Config.Start, r.Config.Tasks, r.Config.hash()
+	p.Keymap = r.Config.Keymap
+	if r.Config.Direction == kafkaToKinesis {
+		p.Format = r.Config.Kinesis.Format
+	}
+}
+
 // begin makes the record of a workflow that has none. If its checkpoints hold a key, the
 // state was lost and the workflow goes on.
 func (r *mirrorRun) begin(found prepared) (state.Workflow, error) {
@@ -216,7 +227,6 @@ func (r *mirrorRun) begin(found prepared) (state.Workflow, error) {
 	}
 	r.Log.Info("the workflow begins", "how", what)
 	p := found.Pinned
-	p.Start, p.ConfigHash = r.Config.Start, r.Config.hash()
 	if p.Start == "latest" && p.StartAt.IsZero() {
 		p.StartAt = now()
 	}

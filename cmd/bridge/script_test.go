@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -39,19 +40,30 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdUnchanged holds that everything in the work directory is as it was when it was first
-// called, but for the files that the script itself makes: stdout and stderr.
-//
-//	unchanged          remember, the first time; compare, later
-func cmdUnchanged(ts *testscript.TestScript, neg bool, args []string) {
+// A story is what the commands of one script remember.
+type story struct {
+	files string    // as remember saw them
+	last  *exec.Cmd // that was sent a signal
+}
+
+type storyKey struct{}
+
+func storyOf(ts *testscript.TestScript) *story { return ts.Value(storyKey{}).(*story) }
+
+// cmdRemember notes everything in the work directory, for cmdUnchanged.
+func cmdRemember(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
-		ts.Fatalf("usage: unchanged")
+		ts.Fatalf("usage: remember")
 	}
-	now := snapshot(ts)
-	before := ts.Getenv("UNCHANGED")
-	if before == "" {
-		ts.Setenv("UNCHANGED", now)
-		return
+	storyOf(ts).files = snapshot(ts)
+}
+
+// cmdUnchanged holds that everything in the work directory is as it was remembered: names,
+// modes and bytes.
+func cmdUnchanged(ts *testscript.TestScript, neg bool, args []string) {
+	before, now := storyOf(ts).files, snapshot(ts)
+	if neg || len(args) != 0 || before == "" {
+		ts.Fatalf("usage: unchanged, after remember")
 	}
 	if now != before {
 		ts.Fatalf("files changed:\n--- before\n%s--- now\n%s", before, now)
@@ -104,7 +116,7 @@ func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
 			v = in[step]
 		case []any:
 			i, err := strconv.Atoi(step)
-			if step == "#" {
+			if step == "len" {
 				v = len(in)
 				continue
 			}
@@ -128,5 +140,49 @@ func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 || signals[args[0]] == nil || len(bg) != 1 {
 		ts.Fatalf("usage: signal TERM|INT|KILL, with one program in the background")
 	}
+	storyOf(ts).last = bg[0]
 	ts.Check(bg[0].Process.Signal(signals[args[0]]))
+}
+
+// storyPatience bounds every wait of a story.
+const storyPatience = 20 * time.Second
+
+// cmdWaitFor waits until a file is there, and holds a text if one is given:
+//
+//	waitfor FILE [TEXT]
+func cmdWaitFor(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: waitfor FILE [TEXT]")
+	}
+	text := strings.Join(args[1:], "")
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	late := time.After(storyPatience)
+	for {
+		b, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && strings.Contains(string(b), text) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			ts.Fatalf("%s: no %q after %s: %q, %v", args[0], text, storyPatience, b, err)
+		}
+	}
+}
+
+// cmdEnded holds how the program ended that was sent a signal, once it was waited for:
+//
+//	! exec bridge mirror run &run&
+//	signal TERM
+//	wait run
+//	ended 143
+func cmdEnded(ts *testscript.TestScript, neg bool, args []string) {
+	last := storyOf(ts).last
+	if neg || len(args) != 1 || last == nil || last.ProcessState == nil {
+		ts.Fatalf("usage: ended CODE, after signal and wait")
+	}
+	if got := fmt.Sprint(last.ProcessState.ExitCode()); got != args[0] {
+		ts.Fatalf("it ended with %s (%s), want %s", got, last.ProcessState, args[0])
+	}
 }

@@ -64,7 +64,7 @@ func simMain() {
 	os.Exit(a.run(context.Background(), os.Args[1:]))
 }
 
-func (s *sim) Prepare(_ context.Context, pinned state.Pinned) (prepared, error) {
+func (s *sim) Prepare(context.Context, state.Pinned) (prepared, error) {
 	source, parts := "stream/orders", 12
 	if v := os.Getenv("SIM_SOURCE"); v != "" {
 		source = v
@@ -76,7 +76,7 @@ func (s *sim) Prepare(_ context.Context, pinned state.Pinned) (prepared, error) 
 	p := prepared{Pinned: state.Pinned{
 		Source: bridge.Identity{Name: "kinesis:arn:aws:kinesis:us-east-1:123456789012:" + name, Incarnation: "1769862615000" + incarnation},
 		Target: bridge.Identity{Name: "kafka:PjIzoOFVQ0WVFzGfvlBPgA/orders", Incarnation: "abc"},
-		Keymap: "murmur2", Partitions: parts, Tasks: 1, Format: pinned.Format,
+		Partitions: parts,
 	}}
 	if k := os.Getenv("SIM_KEY"); k != "" {
 		key, err := bridge.ParseWorkflowKey(k)
