@@ -234,7 +234,7 @@ func (r *run) run(ctx context.Context) error {
 		return nil
 	})
 	go func() {
-		err := r.keepSaving(work, flowsDone)
+		err := r.keepSaving(cuttable, flowsDone)
 		if err != nil {
 			fail(err)
 		}

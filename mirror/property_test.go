@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,9 +73,10 @@ func chaos(t *testing.T, seed uint64, from, to memstream.Flavour) (n totals) {
 	producing.Go(func() { w.produce(ctx, 400, 9) })
 	stopReshard := make(chan struct{})
 	var resharding sync.WaitGroup
+	var reshards atomic.Int64
 	for _, s := range []*memstream.Stream{w.src, w.dst} {
 		rng := rand.New(rand.NewPCG(seed, 3))
-		resharding.Go(func() { n.reshards += reshard(ctx, rng, s, stopReshard) })
+		resharding.Go(func() { reshards.Add(int64(reshard(ctx, rng, s, stopReshard))) })
 	}
 	var zombies sync.WaitGroup
 	for range 3 + w.rng.IntN(4) {
@@ -97,6 +99,7 @@ func chaos(t *testing.T, seed uint64, from, to memstream.Flavour) (n totals) {
 	producing.Wait()
 	close(stopReshard)
 	resharding.Wait()
+	n.reshards = int(reshards.Load())
 	w.catchUp(ctx)
 	cancel()
 	zombies.Wait()
