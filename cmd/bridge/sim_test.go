@@ -74,8 +74,8 @@ func (s *sim) Prepare(context.Context, state.Pinned) (prepared, error) {
 	}
 	name, incarnation, _ := strings.Cut(source, "@")
 	p := prepared{Pinned: state.Pinned{
-		Source: bridge.Identity{Name: "kinesis:arn:aws:kinesis:us-east-1:123456789012:" + name, Incarnation: "1769862615000" + incarnation},
-		Target: bridge.Identity{Name: "kafka:PjIzoOFVQ0WVFzGfvlBPgA/orders", Incarnation: "abc"},
+		Source:     bridge.Identity{Name: "kinesis:arn:aws:kinesis:us-east-1:123456789012:" + name, Incarnation: "1769862615000" + incarnation},
+		Target:     bridge.Identity{Name: "kafka:PjIzoOFVQ0WVFzGfvlBPgA/orders", Incarnation: "abc"},
 		Partitions: parts,
 	}}
 	if k := os.Getenv("SIM_KEY"); k != "" {
