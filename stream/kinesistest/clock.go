@@ -11,6 +11,7 @@ type Clock struct {
 	mu      sync.Mutex
 	now     time.Time
 	sleeper []sleeper
+	added   chan struct{} // closed at the next call of After; nil while nobody waits
 }
 
 type sleeper struct {
@@ -67,12 +68,26 @@ func (c *Clock) After(d time.Duration) <-chan time.Time {
 		return wake
 	}
 	c.sleeper = append(c.sleeper, sleeper{c.now.Add(d), wake})
+	if c.added != nil {
+		close(c.added)
+		c.added = nil
+	}
 	return wake
 }
 
-// Waiting is how many calls of After have not been answered yet.
-func (c *Clock) Waiting() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.sleeper)
+// WaitFor blocks until n calls of After, or more, wait for the clock to move.
+func (c *Clock) WaitFor(n int) {
+	for {
+		c.mu.Lock()
+		if len(c.sleeper) >= n {
+			c.mu.Unlock()
+			return
+		}
+		if c.added == nil {
+			c.added = make(chan struct{})
+		}
+		added := c.added
+		c.mu.Unlock()
+		<-added
+	}
 }

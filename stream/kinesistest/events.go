@@ -1,6 +1,8 @@
 package kinesistest
 
 import (
+	"context"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -74,6 +76,8 @@ type events struct {
 	size   int
 	counts map[string]*Counts
 	calls  map[string]int
+	total  int
+	grown  chan struct{} // closed at the next event; nil while nobody waits
 }
 
 // begin numbers a call.
@@ -93,6 +97,11 @@ func (l *events) add(e Event) {
 		l.counts[e.Op] = c
 	}
 	c.add(&e)
+	l.total++
+	if l.grown != nil {
+		close(l.grown)
+		l.grown = nil
+	}
 	if len(l.ring) < l.size {
 		l.ring = append(l.ring, e)
 		return
@@ -107,6 +116,30 @@ func (s *Server) Log() []Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return append(append([]Event(nil), l.ring[l.next:]...), l.ring[:l.next]...)
+}
+
+// WaitLog waits until n requests have been finished since the server's start, and returns
+// the log. A client may have its answer a little before the server has written down what it
+// did: a test that looks at counts waits here first. The error is that of ctx.
+func (s *Server) WaitLog(ctx context.Context, n int) ([]Event, error) {
+	l := &s.events
+	for {
+		l.mu.Lock()
+		if l.total >= n {
+			l.mu.Unlock()
+			return s.Log(), nil
+		}
+		if l.grown == nil {
+			l.grown = make(chan struct{})
+		}
+		grown, total := l.grown, l.total
+		l.mu.Unlock()
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return s.Log(), fmt.Errorf("wait for %d requests, %d are finished: %w", n, total, ctx.Err())
+		}
+	}
 }
 
 // Counts returns what the server did with an operation, or with all of them for "".

@@ -368,3 +368,15 @@ func TestManyPages(t *testing.T) {
 		}
 	}
 }
+
+// iteratorSince returns an iterator of the first shard of "s" at a time.
+func iteratorSince(t testing.TB, client *kinesis.Client, at time.Time) *string {
+	t.Helper()
+	out, err := client.GetShardIterator(context.Background(), &kinesis.GetShardIteratorInput{
+		StreamName: aws.String("s"), ShardId: aws.String(first), ShardIteratorType: types.ShardIteratorTypeAtTimestamp, Timestamp: &at,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.ShardIterator
+}
