@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/IBM/sarama"
+	"github.com/kinesis-msk-bridge/bridge/keymap"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -100,5 +101,29 @@ func TestSignsDiffer(t *testing.T) {
 	}
 	if differ < 300 {
 		t.Errorf("%d of 1000 keys differ, expected about half", differ)
+	}
+}
+
+// The ends of every range lie where the definition puts them, to the last bit.
+func TestRangeEnds(t *testing.T) {
+	for _, n := range []uint32{1, 2, 3, 7, 12, 1000, 999_983} {
+		for i := uint32(0); i < n; i += 1 + n/50 {
+			first := new(big.Int).Lsh(big.NewInt(int64(i)), 128) // ceil(i · 2^128 / n)
+			first.Add(first, big.NewInt(int64(n)-1)).Div(first, big.NewInt(int64(n)))
+			for _, d := range []int64{-1, 0, 1} {
+				h := new(big.Int).Add(first, big.NewInt(d))
+				want := i
+				if d < 0 {
+					want--
+				}
+				if h.Sign() < 0 || h.BitLen() > 128 {
+					continue
+				}
+				low := new(big.Int).And(h, new(big.Int).SetUint64(1<<64-1)).Uint64()
+				if got := keymap.RangeOf(h.Rsh(h, 64).Uint64(), low, n); got != want && n > 1 {
+					t.Fatalf("range %d of %d, %+d: got %d, want %d", i, n, d, got, want)
+				}
+			}
+		}
 	}
 }

@@ -56,12 +56,16 @@ func fnv1aPartition(key []byte, n uint32) uint32 {
 	return uint32(p)
 }
 
-// rangePartition is floor(MD5(key) · n / 2^128): of n equal ranges the one that holds the
-// hash key.
+// rangePartition is of n equal ranges of 2^128 the one that holds MD5(key).
 func rangePartition(key []byte, n uint32) uint32 {
 	sum := md5.Sum(key)
-	low, _ := bits.Mul64(binary.BigEndian.Uint64(sum[8:]), uint64(n))
-	high, mid := bits.Mul64(binary.BigEndian.Uint64(sum[:8]), uint64(n))
-	_, carry := bits.Add64(mid, low, 0)
-	return uint32(high + carry)
+	return rangeOf(binary.BigEndian.Uint64(sum[:8]), binary.BigEndian.Uint64(sum[8:]), n)
+}
+
+// rangeOf is floor(h · n / 2^128), where h is high · 2^64 + low.
+func rangeOf(high, low uint64, n uint32) uint32 {
+	carried, _ := bits.Mul64(low, uint64(n))
+	top, mid := bits.Mul64(high, uint64(n))
+	_, carry := bits.Add64(mid, carried, 0)
+	return uint32(top + carry)
 }
