@@ -44,8 +44,8 @@ func brokers(t *testing.T) []string {
 	return fake.ListenAddrs()
 }
 
-// topic creates a topic of its own for the test and deletes it afterwards.
-func topic(t *testing.T, client *kafkastream.Client, partitions int, settings map[string]string) string {
+// topic creates a topic of its own for the test.
+func topic(t testing.TB, client *kafkastream.Client, partitions int, settings map[string]string) string {
 	t.Helper()
 	name := fmt.Sprintf("t-%d-%d", os.Getpid(), topics.Add(1))
 	_, err := client.CreateTopic(t.Context(), kafkastream.TopicSpec{Name: name, Partitions: partitions, ReplicationFactor: 1, Settings: settings})

@@ -1,0 +1,76 @@
+package kafkastream_test
+
+import (
+	"context"
+	"strconv"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/bridgetest"
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
+)
+
+// TestSourceContract holds the Source to what every source promises.
+func TestSourceContract(t *testing.T) {
+	addrs := brokers(t)
+	client := dial(t, kafkastream.Config{Brokers: addrs})
+	writer := producer(t, addrs)
+	adm := kadm.NewClient(writer)
+	bridgetest.TestSource(t, bridgetest.SourceHarness{
+		Server:  "kafka",
+		Carries: bridgetest.Carries{NullKeys: true, NullValues: true, Headers: true, Time: true, Origin: true},
+		New: func(t testing.TB) bridgetest.SourceServer {
+			name := topic(t, client, 2, nil)
+			info, err := client.Topic(t.Context(), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stamp := bridge.NewStamp(bridge.StampConfig{Workflow: bridgetest.Workflow, Target: info.Identity()})
+			source, err := kafkastream.NewSource(t.Context(), kafkastream.SourceConfig{Client: client, Topic: name, Stamp: stamp})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return bridgetest.SourceServer{
+				Source: source,
+				Put:    func(ctx context.Context, r bridge.Record) (bridge.Ack, error) { return put(ctx, writer, name, r) },
+				Damage: bridgetest.Damage{Trim: func(ctx context.Context, partition string, upTo bridge.Position) error {
+					offset, err := upTo.Offset()
+					if err != nil {
+						return err
+					}
+					var before kadm.Offsets
+					p, err := strconv.Atoi(partition)
+					if err != nil {
+						return err
+					}
+					before.Add(kadm.Offset{Topic: name, Partition: int32(p), At: offset + 1})
+					answer, err := adm.DeleteRecords(ctx, before)
+					if err != nil {
+						return err
+					}
+					return answer.Error()
+				}},
+			}
+		},
+	})
+}
+
+// put produces one record with another client than the one under test.
+func put(ctx context.Context, p *kgo.Client, topic string, r bridge.Record) (bridge.Ack, error) {
+	partition, err := strconv.Atoi(r.Partition)
+	if err != nil {
+		return bridge.Ack{}, err
+	}
+	k := &kgo.Record{Topic: topic, Partition: int32(partition), Key: r.Key, Value: r.Value, Timestamp: r.Time}
+	for _, h := range r.Headers {
+		k.Headers = append(k.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+	}
+	stored, err := p.ProduceSync(ctx, k).First()
+	if err != nil {
+		return bridge.Ack{}, err
+	}
+	return bridge.Ack{Partition: r.Partition, Position: bridge.OffsetPosition(stored.Offset)}, nil
+}
