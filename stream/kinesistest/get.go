@@ -1,6 +1,7 @@
 package kinesistest
 
 import (
+	"bytes"
 	"encoding/base64"
 	"strconv"
 	"time"
@@ -210,9 +211,16 @@ func (o *getRecordsOutput) appendChildrenJSON(b []byte) []byte {
 	return append(b, ']')
 }
 
-// appendExponent writes unix milliseconds as seconds in scientific notation.
+// appendExponent writes unix milliseconds as seconds in scientific notation, as Java does:
+// 1.441215410867E9.
 func appendExponent(b []byte, ms int64) []byte {
-	return strconv.AppendFloat(b, float64(ms)/1000, 'E', -1, 64)
+	var text [32]byte
+	mantissa, exponent, _ := bytes.Cut(strconv.AppendFloat(text[:0], float64(ms)/1000, 'E', -1, 64), []byte("E"))
+	b = append(append(b, mantissa...), 'E')
+	if exponent[0] == '-' {
+		b = append(b, '-')
+	}
+	return append(b, bytes.TrimLeft(exponent, "+-0")...)
 }
 
 func (o *getRecordsOutput) appendCBOR(b []byte) []byte {

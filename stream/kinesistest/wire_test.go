@@ -255,7 +255,7 @@ func TestTimesAlternate(t *testing.T) {
 		_, b := w.do("Kinesis_20131202.GetRecords", fmt.Appendf(nil, `{"ShardIterator":%q}`, it))
 		seen += string(b)
 	}
-	for _, form := range []string{`"ApproximateArrivalTimestamp":1441215410.867,`, `"ApproximateArrivalTimestamp":1.441215410867E+09,`} {
+	for _, form := range []string{`"ApproximateArrivalTimestamp":1441215410.867,`, `"ApproximateArrivalTimestamp":1.441215410867E9,`} {
 		if strings.Count(seen, form) != 1 {
 			t.Errorf("%s is not there once: %s", form, seen)
 		}
