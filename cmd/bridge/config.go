@@ -1,5 +1,7 @@
 package main
 
+import "github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
+
 // A config is the configuration file. Its tags are the one place that says what a setting
 // is called (json), what it means (jsonschema), its default, which values it takes (enum)
 // and which of them, known from the documentation, this version refuses (later); decoder,
@@ -46,7 +48,7 @@ type createConfig struct {
 type kafkaConfig struct {
 	Brokers           []string       `json:"brokers,omitempty" jsonschema:"addresses, each host:port; this, msk_cluster_arn or client_properties"`
 	MSKClusterARN     string         `json:"msk_cluster_arn,omitempty" jsonschema:"MSK cluster whose brokers are looked up"`
-	ClientProperties  string         `json:"client_properties,omitempty" jsonschema:"a Java client.properties file with addresses and security settings; what this file says goes before it"`
+	ClientProperties  string         `json:"client_properties,omitempty" jsonschema:"a Java client.properties file with addresses and security settings; takes the place of security"`
 	Topic             string         `json:"topic" jsonschema:"name of the topic"`
 	Partitions        int            `json:"partitions,omitempty" min:"1" max:"200000" jsonschema:"number of partitions; needed if the topic is to be created, checked if it exists"`
 	ReplicationFactor int            `json:"replication_factor,omitempty" default:"3" min:"1" max:"32" jsonschema:"of topics that are created; 1 only for a laptop"`
@@ -56,14 +58,14 @@ type kafkaConfig struct {
 }
 
 type securityConfig struct {
-	Protocol       string `json:"protocol,omitempty" default:"none" enum:"none,tls,sasl_plain,sasl_scram_sha_256,sasl_scram_sha_512,msk_iam" jsonschema:"none is plain text without authentication; the others use TLS"`
-	CAFile         string `json:"ca_file,omitempty" jsonschema:"PEM file of the authorities to trust; by default the system's"`
-	CertFile       string `json:"cert_file,omitempty" jsonschema:"PEM file of the client's certificate"`
-	KeyFile        string `json:"key_file,omitempty" jsonschema:"PEM file of the client's private key"`
-	ServerName     string `json:"server_name,omitempty" jsonschema:"name to expect in the broker's certificate, if it is not the host's"`
-	Username       string `json:"username,omitempty" jsonschema:"for the sasl_ protocols"`
-	Password       secret `json:"password,omitempty" jsonschema:"for the sasl_ protocols; only as ${env:NAME} or ${file:PATH}"`
-	AllowPlaintext bool   `json:"allow_plaintext,omitempty" jsonschema:"the sasl_ protocols without TLS: only for tests on one machine"`
+	Protocol       string             `json:"protocol,omitempty" default:"none" enum:"none,tls,sasl_plain,sasl_scram_sha_256,sasl_scram_sha_512,msk_iam" jsonschema:"none is plain text without authentication; the others use TLS"`
+	CAFile         string             `json:"ca_file,omitempty" jsonschema:"PEM file of the authorities to trust; by default the system's"`
+	CertFile       string             `json:"cert_file,omitempty" jsonschema:"PEM file of the client's certificate"`
+	KeyFile        string             `json:"key_file,omitempty" jsonschema:"PEM file of the client's private key"`
+	ServerName     string             `json:"server_name,omitempty" jsonschema:"name to expect in the broker's certificate, if it is not the host's"`
+	Username       string             `json:"username,omitempty" jsonschema:"for the sasl_ protocols"`
+	Password       kafkastream.Secret `json:"password,omitempty" jsonschema:"for the sasl_ protocols; only as ${env:NAME} or ${file:PATH}"`
+	AllowPlaintext bool               `json:"allow_plaintext,omitempty" jsonschema:"the sasl_ protocols without TLS: only for tests on one machine"`
 }
 
 type policyConfig struct {

@@ -30,24 +30,27 @@ func (l *loaded) check(broken map[string]bool) []fault {
 	return c.faults
 }
 
-// fault notes what is wrong with the setting at path, where the file says it, or where
-// the group that lacks it stands.
+// fault notes what is wrong with the setting at path.
 func (c *checker) fault(path, hint, format string, args ...any) {
-	if c.broken[path] {
-		return
+	if !c.broken[path] {
+		c.faults = append(c.faults, c.at(path, fmt.Sprintf(format, args...), hint))
 	}
-	f := fault{File: c.file, Path: path, Text: fmt.Sprintf(format, args...), Hint: hint}
-	from := c.origins[path]
-	m, found := c.marks[path]
+}
+
+// at is a fault of the setting at path, where the file says it, or where the group that
+// lacks it stands, or what else it was given by.
+func (l *loaded) at(path, text, hint string) fault {
+	f := fault{File: l.file, Path: path, Text: text, Hint: hint}
+	m, found := l.marks[path]
 	for parent := path; !found && strings.Contains(parent, "."); {
 		parent = parent[:strings.LastIndex(parent, ".")]
-		m, found = c.marks[parent]
+		m, found = l.marks[parent]
 	}
 	f.Line, f.Column = m.line, m.column
-	if strings.HasPrefix(string(from), "BRIDGE_") || strings.HasPrefix(string(from), "--") {
-		f.File, f.Line, f.Column = string(from), 0, 0
+	if from := string(l.origins[path]); strings.HasPrefix(from, "BRIDGE_") || strings.HasPrefix(from, "--") {
+		f.File, f.Line, f.Column = from, 0, 0
 	}
-	c.faults = append(c.faults, f)
+	return f
 }
 
 var (
@@ -242,7 +245,7 @@ func (l *loaded) startTime() time.Time {
 // warnings are things that are allowed but that a person should know each time.
 func (l *loaded) warnings() []string {
 	var out []string
-	if l.Kafka.Security.Protocol == "none" || l.Kafka.Security.AllowPlaintext {
+	if !l.encrypted() {
 		for _, b := range l.Kafka.Brokers {
 			if host, _, _ := net.SplitHostPort(b); !loopback(host) {
 				out = append(out, "the connection to broker "+b+" is not encrypted")
@@ -259,8 +262,13 @@ func (l *loaded) warnings() []string {
 			out = append(out, "the connection to "+e+" is not encrypted")
 		}
 	}
-	for _, name := range l.ignored {
-		out = append(out, l.Kafka.ClientProperties+": "+name+" is not used")
+	if l.client != nil {
+		if l.client.NameUnchecked {
+			out = append(out, l.Kafka.ClientProperties+": names in certificates are not checked")
+		}
+		for _, name := range l.client.Ignored {
+			out = append(out, l.Kafka.ClientProperties+": "+name+" has no effect here")
+		}
 	}
 	return out
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
 )
 
 // A field is one setting of a config: a leaf of the struct.
@@ -49,7 +51,7 @@ func (f field) list(tag string) []string {
 }
 
 func (f field) isList() bool   { return f.value.Kind() == reflect.Slice }
-func (f field) isSecret() bool { return f.value.Type() == reflect.TypeFor[secret]() }
+func (f field) isSecret() bool { return f.value.Type() == reflect.TypeFor[kafkastream.Secret]() }
 
 // set gives the field a value, from its text; lists take one text an item.
 func (f field) set(texts ...string) error {

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/go-multierror"
+
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
 )
 
 // An origin says where the value of a setting came from.
@@ -26,8 +28,7 @@ type loaded struct {
 	origins map[string]origin // by path; a setting without a value has none
 	marks   map[string]mark
 	fields  []field
-	// ignored names what a client.properties file says that this program does not use.
-	ignored []string
+	client  *kafkastream.ClientProperties // of kafka.client_properties, nil if there is none
 }
 
 // A source of settings that goes before the file.
@@ -70,6 +71,7 @@ func load(path string, env func(string) (string, bool), flags []override) (*load
 	}
 	faults := append(d.faults, l.override(env, flags)...)
 	// Settings that could not be read would only make further checks say the same again.
+	faults = append(faults, l.clientProperties()...)
 	broken := map[string]bool{}
 	for _, f := range faults {
 		broken[f.Path] = true
@@ -95,8 +97,7 @@ func readConfig(path string) ([]byte, error) {
 	return b, nil
 }
 
-// override applies the environment, then the flags, and below all of them what a Java
-// client.properties says.
+// override applies the environment, then the flags.
 func (l *loaded) override(env func(string) (string, bool), flags []override) []fault {
 	var faults []fault
 	for _, f := range l.fields {
@@ -107,7 +108,7 @@ func (l *loaded) override(env func(string) (string, bool), flags []override) []f
 	for _, o := range flags {
 		faults = append(faults, l.apply(o)...)
 	}
-	return append(faults, l.properties()...)
+	return faults
 }
 
 func (l *loaded) apply(o override) []fault {

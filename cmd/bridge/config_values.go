@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"net/url"
 	"strconv"
 	"strings"
@@ -65,19 +64,6 @@ func (s size) String() string {
 	}
 	return strconv.FormatInt(int64(s), 10)
 }
-
-// A secret never prints itself: fmt, slog, JSON and YAML all show "***".
-type secret string
-
-const hidden = "***"
-
-func (s secret) String() string               { return hidden }
-func (s secret) GoString() string             { return hidden }
-func (s secret) LogValue() slog.Value         { return slog.StringValue(hidden) }
-func (s secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
-
-// reveal is the secret itself, for the client that sends it.
-func (s secret) reveal() string { return string(s) }
 
 // cutPlace takes "file:.bridge" apart.
 func cutPlace(s string) (kind, rest string, ok bool) {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/urfave/cli/v2"
+
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
 )
 
 func (a *app) configCommand() *cli.Command {
@@ -134,7 +136,7 @@ func writeSettings(w io.Writer, l *loaded, origins bool) error {
 func yamlText(f field) (string, error) {
 	var v any = f.value.Interface()
 	switch v.(type) {
-	case duration, size, secret:
+	case duration, size, kafkastream.Secret:
 		v = f.text()
 	}
 	b, err := yaml.MarshalWithOptions(v, yaml.Flow(true))

@@ -13,6 +13,8 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/google/jsonschema-go/jsonschema"
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
 )
 
 const schemaFile = "schema/config.schema.json"
@@ -29,9 +31,9 @@ const reference = `^\$\{(env|file):[^}]+\}$`
 // decoder reads. It describes what this version takes and nothing that comes later.
 func configSchema() ([]byte, error) {
 	s, err := jsonschema.For[config](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
-		reflect.TypeFor[duration](): {Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|` + reference},
-		reflect.TypeFor[size]():     {Types: []string{"string", "integer"}, Pattern: `^[0-9]+ ?(B|KiB|MiB|GiB)?$|` + reference},
-		reflect.TypeFor[secret]():   {Type: "string", Pattern: reference},
+		reflect.TypeFor[duration]():           {Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|` + reference},
+		reflect.TypeFor[size]():               {Types: []string{"string", "integer"}, Pattern: `^[0-9]+ ?(B|KiB|MiB|GiB)?$|` + reference},
+		reflect.TypeFor[kafkastream.Secret](): {Type: "string", Pattern: reference},
 	}})
 	if err != nil {
 		return nil, fmt.Errorf("make the schema: %w", err)
