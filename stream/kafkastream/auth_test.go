@@ -160,7 +160,7 @@ func TestTLS(t *testing.T) {
 // A Kafka broker closes a plaintext port on a TLS handshake, which it takes for a request
 // of absurd length; other servers may answer in their own words.
 func TestTLSOnAPlaintextPort(t *testing.T) {
-	for says, answer := range map[string]string{"closed the connection during the TLS handshake": "", "does not speak TLS": "HTTP/1.0 400 Bad Request\r\n\r\n"} {
+	for says, answer := range map[string]string{"closed the connection at the TLS handshake": "", "does not speak TLS": "HTTP/1.0 400 Bad Request\r\n\r\n"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

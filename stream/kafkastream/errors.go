@@ -85,6 +85,7 @@ var kerrorHints = map[sarama.KError]string{
 	sarama.ErrClusterAuthorizationFailed:         "allow this principal the cluster operation (IAM: kafka-cluster:Connect, DescribeCluster, WriteDataIdempotently)",
 	sarama.ErrTransactionalIDAuthorizationFailed: "allow this principal Write on the transactional id (IAM: kafka-cluster:AlterTransactionalId, DescribeTransactionalId)",
 	sarama.ErrUnsupportedSASLMechanism:           "choose a SASL mechanism that this listener offers; each MSK port serves one",
+	sarama.ErrIllegalSASLState:                   "this port takes no SASL: use the one for the mechanism (MSK: 9096 SCRAM, 9098 IAM), or none",
 	sarama.ErrSASLAuthenticationFailed:           "check user, password and mechanism; for IAM check the region, the credentials and kafka-cluster:Connect",
 	sarama.ErrSecurityDisabled:                   "this listener has no security: use another port, or no authentication",
 	sarama.ErrMessageSizeTooLarge:                "raise max.message.bytes of the topic",
@@ -244,8 +245,8 @@ func atStart(err error, c Config) error {
 		return bridge.WithHint(&reclassified{fmt.Errorf("the broker closed the connection during authentication: %w", err), bridge.ErrDenied},
 			"check user, password and mechanism, and that the port is the one for this mechanism")
 	case closed && c.TLS != nil:
-		return bridge.WithHint(&reclassified{fmt.Errorf("the broker closed the connection during the TLS handshake: %w", err), bridge.ErrDenied},
-			"the port may not speak TLS, or ask for a client certificate (MSK: 9092 plaintext, 9094 TLS, 9096 SCRAM, 9098 IAM)")
+		return bridge.WithHint(&reclassified{fmt.Errorf("the broker closed the connection at the TLS handshake or right behind it: %w", err), bridge.ErrDenied},
+			"the port may not speak TLS, or ask for a client certificate or SASL (MSK: 9092 plaintext, 9094 TLS, 9096 SCRAM, 9098 IAM)")
 	case closed:
 		return bridge.WithHint(&reclassified{fmt.Errorf("the broker closed the connection without an answer: %w", err), bridge.ErrDenied},
 			"the port may expect TLS or SASL (MSK: 9092 plaintext, 9094 TLS, 9096 SCRAM, 9098 IAM)")
