@@ -1,0 +1,318 @@
+package kafkastream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// The records of the checkpoint topic, by key. The value of each is an envelope. Deltas
+// hold the rows that moved since the one before; their numbers go round, so that
+// compaction leaves at most one round of them, all applied before or after the snapshot
+// by their place in the log.
+const (
+	keyRecord       = "workflow-key"
+	producersRecord = "producers"
+	snapshotRecord  = "snapshot"
+	deltaRecord     = "delta/"
+	// deltasPerSnapshot bounds what a start reads.
+	deltasPerSnapshot = 1000
+)
+
+// storeVersion is the format of all that this package stores. A program refuses what is
+// newer than itself.
+const storeVersion = 1
+
+// An envelope is how anything is stored as JSON: the tag is over kind and body.
+type envelope struct {
+	Version int             `json:"v"`
+	Kind    string          `json:"kind"`
+	Body    json.RawMessage `json:"body"`
+	Tag     string          `json:"tag"`
+}
+
+type keyBody struct {
+	Key string `json:"key"`
+}
+
+type producersBody struct {
+	IDs []int64 `json:"ids"`
+}
+
+type checkpointBody struct {
+	bridge.Checkpoint
+	Producer int64 `json:"producer"`
+	Epoch    int16 `json:"epoch"`
+	// Sources spells out the short identities of the provenance headers.
+	Sources map[string]bridge.Identity `json:"sources"`
+}
+
+func (s *Session) seal(kind string, body any) ([]byte, error) { return seal(s.tagger, kind, body) }
+
+func seal(t *bridge.Tagger, kind string, body any) ([]byte, error) {
+	b, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", kind, err)
+	}
+	return json.Marshal(envelope{Version: storeVersion, Kind: kind, Body: b, Tag: tagText(t, kind, b)})
+}
+
+func tagText(t *bridge.Tagger, kind string, body []byte) string {
+	return strconv.FormatUint(t.Sum([]byte(kind), body), 16)
+}
+
+// unseal checks version and tag and decodes the body.
+func unseal(t *bridge.Tagger, kind string, value []byte, body any) error {
+	var e envelope
+	if err := json.Unmarshal(value, &e); err != nil {
+		return fmt.Errorf("%s is not readable: %w", kind, bridge.ErrState)
+	}
+	switch {
+	case e.Version > storeVersion:
+		return bridge.WithHint(fmt.Errorf("%s has format %d, this program knows %d: %w", kind, e.Version, storeVersion, bridge.ErrState),
+			"use the newer version of bridge that wrote it")
+	case e.Version < 1 || e.Kind != kind || e.Tag != tagText(t, kind, e.Body):
+		return bridge.WithHint(fmt.Errorf("%s was not written by this workflow: %w", kind, bridge.ErrState),
+			"another workflow of this name, or somebody else, writes to the workflow's topics")
+	}
+	if err := json.Unmarshal(e.Body, body); err != nil {
+		return fmt.Errorf("%s is not readable: %w", kind, bridge.ErrState)
+	}
+	return nil
+}
+
+func foreign(workflow string) error {
+	return bridge.WithHint(fmt.Errorf("the topics of workflow %s belong to another workflow of that name: its key differs: %w", workflow, bridge.ErrState),
+		"use the state directory that belongs to these topics, or another workflow name")
+}
+
+// put appends one record to the task's partition of the checkpoint topic.
+func (s *Session) put(ctx context.Context, key string, body any) error {
+	value, err := s.seal(kindOf(key), body)
+	if err != nil {
+		return err
+	}
+	_, err = s.appendTo(ctx, s.own.checkpoints, []byte(key), value)
+	if err != nil {
+		return fmt.Errorf("store %s: %w", kindOf(key), err)
+	}
+	return nil
+}
+
+func kindOf(key string) string {
+	if len(key) > len(deltaRecord) && key[:len(deltaRecord)] == deltaRecord {
+		return "checkpoint"
+	}
+	if key == snapshotRecord {
+		return "checkpoint"
+	}
+	return key
+}
+
+// appendTo appends one record to the task's partition of one of the workflow's topics and
+// returns its offset.
+func (s *Session) appendTo(ctx context.Context, topic string, key, value []byte) (int64, error) {
+	e := entry{Record: sarama.Record{Key: key, Value: value}, time: time.Now().Truncate(time.Millisecond)}
+	pc := newPiece(partitionID{topic, int32(s.conf.Task)}, []entry{e})
+	if err := s.producer.append(ctx, pc); err != nil {
+		return 0, err
+	}
+	return pc.offsets[0], pc.err
+}
+
+// A history is what the checkpoint topic holds of one task.
+type history struct {
+	key        *bridge.WorkflowKey
+	producers  []int64
+	checkpoint bridge.Checkpoint
+	deltas     int // since the last snapshot
+}
+
+func (s *Session) readHistory(ctx context.Context) (history, error) {
+	return readHistory(ctx, s.client, s.conf.Workflow, s.conf.Task, &s.conf.Key)
+}
+
+// readHistory reads the task's partition from its beginning: it is compacted, and its
+// segments are small. Without a key only the workflow key is looked for.
+func readHistory(ctx context.Context, c *Client, workflow string, task int, key *bridge.WorkflowKey) (history, error) {
+	var h history
+	topic := topicsOf(workflow).checkpoints
+	_, end, _, err := c.offsets(ctx, topic, int32(task))
+	if err != nil {
+		return h, err
+	}
+	rows := map[string]bridge.Row{}
+	for r, err := range c.scan(ctx, topic, int32(task), -1, end, scanAll) {
+		if err != nil {
+			return h, err
+		}
+		if err := h.apply(r, workflow, key, rows); err != nil {
+			return h, fmt.Errorf("read %s partition %d offset %d: %w", topic, task, r.Offset, err)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(rows)) {
+		h.checkpoint.Rows = append(h.checkpoint.Rows, rows[name])
+	}
+	return h, nil
+}
+
+func (h *history) apply(r fetchedRecord, workflow string, key *bridge.WorkflowKey, rows map[string]bridge.Row) error {
+	name := string(r.Key)
+	if name == keyRecord {
+		return h.applyKey(r.Value, workflow, key)
+	}
+	if key == nil {
+		return nil
+	}
+	t := bridge.NewTagger(*key, "kafka stores")
+	switch kindOf(name) {
+	case producersRecord:
+		var b producersBody
+		if err := unseal(t, producersRecord, r.Value, &b); err != nil {
+			return err
+		}
+		h.producers = b.IDs
+		return nil
+	case "checkpoint":
+		var b checkpointBody
+		if err := unseal(t, "checkpoint", r.Value, &b); err != nil {
+			return err
+		}
+		h.deltas++
+		if name == snapshotRecord {
+			clear(rows)
+			h.deltas = 0
+		}
+		for _, row := range b.Rows {
+			rows[row.Partition] = row
+		}
+		for _, p := range b.Forget {
+			delete(rows, p)
+		}
+		h.checkpoint = b.Checkpoint
+		h.checkpoint.Rows, h.checkpoint.Forget = nil, nil
+		return nil
+	}
+	return fmt.Errorf("%q is not a record of this format: %w", name, bridge.ErrState)
+}
+
+// applyKey reads the key record, whose tag is made with the key itself.
+func (h *history) applyKey(value []byte, workflow string, want *bridge.WorkflowKey) error {
+	var e envelope
+	var b keyBody
+	if json.Unmarshal(value, &e) != nil || json.Unmarshal(e.Body, &b) != nil {
+		return fmt.Errorf("the workflow key is not readable: %w", bridge.ErrState)
+	}
+	k, err := bridge.ParseWorkflowKey(b.Key)
+	if err != nil {
+		return err
+	}
+	if want != nil && k != *want {
+		return foreign(workflow)
+	}
+	if err := unseal(bridge.NewTagger(k, "kafka stores"), keyRecord, value, &b); err != nil {
+		return err
+	}
+	h.key = &k
+	return nil
+}
+
+// StoredKey returns the key that a workflow's checkpoint topic holds, and whether there is
+// one: it was lost with the machine, or this machine is a new one.
+func StoredKey(ctx context.Context, c *Client, workflow string) (bridge.WorkflowKey, bool, error) {
+	h, err := readHistory(ctx, c, workflow, 0, nil)
+	switch {
+	case errors.Is(err, bridge.ErrMissing):
+		return bridge.WorkflowKey{}, false, nil
+	case err != nil || h.key == nil:
+		return bridge.WorkflowKey{}, false, err
+	}
+	return *h.key, true, nil
+}
+
+// ReadCheckpoint returns the checkpoint of a task without taking it over, and the zero
+// Checkpoint if there is none.
+func ReadCheckpoint(ctx context.Context, c *Client, workflow string, task int, key bridge.WorkflowKey) (bridge.Checkpoint, error) {
+	h, err := readHistory(ctx, c, workflow, task, &key)
+	if errors.Is(err, bridge.ErrMissing) {
+		return bridge.Checkpoint{}, nil
+	}
+	return h.checkpoint, err
+}
+
+// Checkpoints keeps the task's checkpoint in the workflow's compacted topic. It implements
+// bridge.CheckpointStore.
+type Checkpoints struct {
+	session *Session
+
+	mu     sync.Mutex
+	rows   map[string]bridge.Row // all, for snapshots; nil before Load
+	deltas int
+}
+
+var _ bridge.CheckpointStore = (*Checkpoints)(nil)
+
+// Checkpoints returns the task's store.
+func (s *Session) Checkpoints() *Checkpoints { return &Checkpoints{session: s} }
+
+// Load reads the topic to its end.
+func (c *Checkpoints) Load(ctx context.Context) (bridge.Checkpoint, error) {
+	h, err := c.session.readHistory(ctx)
+	if err != nil {
+		return bridge.Checkpoint{}, fmt.Errorf("read the checkpoint: %w", err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rows, c.deltas = map[string]bridge.Row{}, h.deltas
+	for _, row := range h.checkpoint.Rows {
+		c.rows[row.Partition] = row
+	}
+	return h.checkpoint, nil
+}
+
+// Save appends one record. Index entries are stored first: one too many harms nobody.
+func (c *Checkpoints) Save(ctx context.Context, cp bridge.Checkpoint) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.rows == nil {
+		return fmt.Errorf("save a checkpoint before the last one was loaded: %w", bridge.ErrRefused)
+	}
+	if err := c.session.putIndex(ctx, cp.Index); err != nil {
+		return err
+	}
+	for _, row := range cp.Rows {
+		c.rows[row.Partition] = row
+	}
+	for _, p := range cp.Forget {
+		delete(c.rows, p)
+	}
+	key := deltaRecord + strconv.Itoa(c.deltas)
+	if c.deltas >= deltasPerSnapshot || c.deltas == 0 && len(cp.Rows) == len(c.rows) {
+		key = snapshotRecord
+		cp.Rows = cp.Rows[:0:0]
+		for _, name := range slices.Sorted(maps.Keys(c.rows)) {
+			cp.Rows = append(cp.Rows, c.rows[name])
+		}
+	}
+	s := c.session
+	err := s.put(ctx, key, checkpointBody{Checkpoint: cp, Producer: s.id, Epoch: s.epoch,
+		Sources: map[string]bridge.Identity{fmt.Sprintf("%08x", bridge.SourceID(cp.Source)): cp.Source}})
+	if err != nil {
+		return err
+	}
+	c.deltas++
+	if key == snapshotRecord {
+		c.deltas = 1
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+package kafkastream
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// A ledgerCodec writes ledger entries. Version 1, with uvarint and varint as in Protocol
+// Buffers and numbers of fixed size big-endian; a text is a uvarint length and its bytes:
+//
+//	1     version
+//	4     source, as in the provenance header
+//	uvar  number of settled intents; for each
+//	        text  position of the entry that held the intent
+//	        uvar  index of the intent in it
+//	        1     1 if stored; then
+//	        text  partition    text  position
+//	uvar  number of intents; for each
+//	        text  partition    text  position
+//	        text  partition key
+//	        var   record time, milliseconds since 1970
+//	        8     digest
+//	8     tag over all before it
+type ledgerCodec struct {
+	tagger *bridge.Tagger
+	source uint32
+	name   string // of the source, spelled out
+}
+
+const (
+	ledgerVersion = 1
+	ledgerTag     = 8
+)
+
+func (c ledgerCodec) encode(e bridge.LedgerEntry) ([]byte, error) {
+	b := binary.BigEndian.AppendUint32([]byte{ledgerVersion}, c.source)
+	b = binary.AppendUvarint(b, uint64(len(e.Settled)))
+	for _, s := range e.Settled {
+		b = appendText(b, s.Entry.String())
+		b = binary.AppendUvarint(b, uint64(s.Index))
+		if !s.Stored {
+			b = append(b, 0)
+			continue
+		}
+		b = appendText(append(b, 1), s.Partition)
+		b = appendText(b, s.Position.String())
+	}
+	b = binary.AppendUvarint(b, uint64(len(e.Intents)))
+	for _, i := range e.Intents {
+		if i.Origin.Stream != c.name {
+			return nil, fmt.Errorf("intent for a record of %s in the ledger of %s: %w", i.Origin.Stream, c.name, bridge.ErrRefused)
+		}
+		b = appendText(b, i.Origin.Partition)
+		b = appendText(b, i.Origin.Position.String())
+		b = appendText(b, i.Key)
+		b = binary.AppendVarint(b, i.Time.UnixMilli())
+		b = binary.BigEndian.AppendUint64(b, i.Digest)
+	}
+	return binary.BigEndian.AppendUint64(b, c.tagger.Sum(b)), nil
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+// decode reads an entry, or says with ErrState what is wrong with it.
+func (c ledgerCodec) decode(b []byte) (bridge.LedgerEntry, error) {
+	var e bridge.LedgerEntry
+	switch {
+	case len(b) < 1+4+1+1+ledgerTag || b[0] == 0:
+		return e, fmt.Errorf("not a ledger entry: %w", bridge.ErrState)
+	case b[0] > ledgerVersion:
+		return e, bridge.WithHint(fmt.Errorf("a ledger entry has format %d, this program knows %d: %w", b[0], ledgerVersion, bridge.ErrState),
+			"use the newer version of bridge that wrote it")
+	case c.tagger.Sum(b[:len(b)-ledgerTag]) != binary.BigEndian.Uint64(b[len(b)-ledgerTag:]):
+		return e, bridge.WithHint(fmt.Errorf("a ledger entry was not written by this workflow: %w", bridge.ErrState),
+			"another workflow of this name, or somebody else, writes to the workflow's topics")
+	}
+	r := ledgerReader{b: b[1 : len(b)-ledgerTag]}
+	stream := c.name
+	if id := binary.BigEndian.Uint32(r.take(4)); id != c.source {
+		stream = fmt.Sprintf("#%08x", id)
+	}
+	for range r.count() {
+		s := bridge.Settled{Entry: r.position(), Index: int(r.uvarint()), Stored: r.flag()}
+		if s.Stored {
+			s.Partition, s.Position = r.text(), r.position()
+		}
+		e.Settled = append(e.Settled, s)
+	}
+	for range r.count() {
+		i := bridge.Intent{Origin: bridge.Coordinate{Stream: stream, Partition: r.text(), Position: r.position()}, Key: r.text()}
+		i.Time, i.Digest = time.UnixMilli(r.varint()), r.uint64()
+		e.Intents = append(e.Intents, i)
+	}
+	if r.bad || len(r.b) != 0 {
+		return bridge.LedgerEntry{}, fmt.Errorf("a ledger entry is cut: %w", bridge.ErrState)
+	}
+	return e, nil
+}
+
+// A ledgerReader takes values off the front of b; bad says that one was not there.
+type ledgerReader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *ledgerReader) take(n uint64) []byte {
+	if r.bad || n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return make([]byte, min(n, 8))
+	}
+	p := r.b[:n]
+	r.b = r.b[n:]
+	return p
+}
+
+func (r *ledgerReader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+func (r *ledgerReader) varint() int64 {
+	v, n := binary.Varint(r.b)
+	if n <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+// count is how many items follow; each takes at least two bytes.
+func (r *ledgerReader) count() int {
+	n := r.uvarint()
+	if n > uint64(len(r.b)/2) {
+		r.bad = true
+		return 0
+	}
+	return int(n)
+}
+
+func (r *ledgerReader) flag() bool     { return r.take(1)[0] == 1 }
+func (r *ledgerReader) uint64() uint64 { return binary.BigEndian.Uint64(r.take(8)) }
+func (r *ledgerReader) text() string   { return string(r.takeText()) }
+
+func (r *ledgerReader) takeText() []byte {
+	n := r.uvarint()
+	if r.bad || n > uint64(len(r.b)) {
+		r.bad, r.b = true, nil
+		return nil
+	}
+	return r.take(n)
+}
+
+func (r *ledgerReader) position() bridge.Position {
+	p, err := bridge.ParsePosition(r.text())
+	if err != nil {
+		r.bad = true
+	}
+	return p
+}

@@ -1,0 +1,126 @@
+package kafkastream
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// tailReaders is how many partitions a tail reads at a time.
+const tailReaders = 8
+
+// Tail reads the target from the floor to the high watermarks of this moment, those of
+// transactions that are still open included: what the mirror writes stands outside of
+// them. A record counts if its provenance holds and its batch is of a producer id that
+// this task had; the same record from any other producer is a copy.
+func (k *Sink) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bridge.Placed, error] {
+	return func(yield func(bridge.Placed, error) bool) {
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		ranges, err := k.ranges(ctx, from)
+		if err != nil {
+			yield(bridge.Placed{}, err)
+			return
+		}
+		found := make(chan bridge.Placed, 1024)
+		group, work := errgroup.WithContext(ctx)
+		group.SetLimit(tailReaders)
+		ended := make(chan error, 1)
+		go func() {
+			for n, r := range ranges {
+				group.Go(func() error { return k.tail(work, int32(n), r, found) })
+			}
+			ended <- group.Wait()
+			close(found)
+		}()
+		for placed := range found {
+			if !yield(placed, nil) {
+				stop()
+				for range found {
+				}
+				return
+			}
+		}
+		if err := <-ended; err != nil {
+			yield(bridge.Placed{}, err)
+		}
+	}
+}
+
+// A span is a range of offsets, to excluded.
+type span struct{ from, to int64 }
+
+// ranges takes all ends before anything is read, and finds out what is gone.
+func (k *Sink) ranges(ctx context.Context, floor bridge.Floor) ([]span, error) {
+	target := k.session.target
+	out := make([]span, target.Partitions)
+	total := int64(0)
+	for n := range out {
+		first, end, _, err := k.session.client.offsets(ctx, target.Name, int32(n))
+		if err != nil {
+			return nil, err
+		}
+		id := strconv.Itoa(n)
+		at, err := floor.Partitions[id].Offset()
+		if err != nil {
+			return nil, fmt.Errorf("floor of %s partition %d: %w", target.Name, n, err)
+		}
+		out[n] = span{max(at+1, first), end}
+		gap := &bridge.GapError{Stream: "topic " + target.Name, Partition: id}
+		switch {
+		case at >= end:
+			gap.After, gap.Before, gap.Reason = bridge.OffsetPosition(end-1), floor.Partitions[id], "the topic ends before the checkpoint: it lost records that it had acknowledged"
+			return nil, bridge.WithHint(gap, "look for an unclean leader election or a restored backup; what was lost must be written again by a new workflow")
+		case at >= 0 && first > at+1:
+			gap.After, gap.Before, gap.Reason = floor.Partitions[id], bridge.OffsetPosition(first), "the topic now begins behind the checkpoint: what was written there cannot be looked for"
+			return nil, bridge.WithHint(gap, "raise retention.ms of the topic; records may have been written there that would be repeated")
+		}
+		total += end - out[n].from
+	}
+	if total > 0 {
+		k.session.log.Info("looking at the target for what is there already", "topic", target.Name, "offsets", total)
+	}
+	return out, nil
+}
+
+func (k *Sink) tail(ctx context.Context, n int32, r span, found chan<- bridge.Placed) error {
+	if r.from >= r.to {
+		return nil
+	}
+	s := k.session
+	for rec, err := range s.client.scan(ctx, s.target.Name, n, r.from, r.to, scanAll) {
+		if err != nil {
+			return err
+		}
+		origin, ok := k.mine(rec)
+		if !ok {
+			continue
+		}
+		select {
+		case found <- bridge.Placed{Partition: strconv.Itoa(int(n)), Position: bridge.OffsetPosition(rec.Offset), Origin: origin}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// mine reports whether this task wrote the record, and from where it had it.
+func (k *Sink) mine(rec fetchedRecord) (bridge.Coordinate, bool) {
+	if !slices.Contains(k.session.listed, rec.ProducerID) {
+		return bridge.Coordinate{}, false
+	}
+	for i := len(rec.Headers) - 1; i >= 0; i-- {
+		if string(rec.Headers[i].Key) == bridge.ProvenanceHeader {
+			origin, _, mark := k.stamp.Judge(rec.Headers[i].Value, rec.Key, rec.Value)
+			return origin, mark == bridge.Ours
+		}
+	}
+	return bridge.Coordinate{}, false
+}

@@ -1,0 +1,49 @@
+package kafkastream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/IBM/sarama"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// A wire is the transport of a Client. Every failure ends the connection, so that what is
+// sent again travels on a new one and can meet nothing old on it.
+type wire struct{ client *Client }
+
+func (w wire) leaderOf(ctx context.Context, to partitionID, anew bool) (int32, error) {
+	if anew {
+		if err := w.client.refresh(ctx, to.topic); err != nil {
+			return 0, err
+		}
+	}
+	b, err := w.client.leader(ctx, to.topic, to.n)
+	if err != nil {
+		return 0, err
+	}
+	return b.ID(), nil
+}
+
+func (w wire) send(ctx context.Context, broker int32, r *sarama.ProduceRequest) (*sarama.ProduceResponse, error) {
+	b, err := w.client.produceBroker(ctx, broker)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := await(ctx, w.client, func() (*sarama.ProduceResponse, error) { return b.Produce(r) })
+	if err != nil {
+		w.client.dropProduceBroker(broker, b)
+		return nil, err
+	}
+	return answer, nil
+}
+
+func (w wire) gone(ctx context.Context, topic string) error {
+	if _, err := w.client.lookup(ctx, topic); errors.Is(err, bridge.ErrMissing) {
+		return bridge.WithHint(fmt.Errorf("topic %s was deleted while it was written: %w", topic, bridge.ErrChanged),
+			"its records are gone with it: begin a new workflow")
+	}
+	return nil
+}
