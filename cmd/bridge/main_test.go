@@ -30,11 +30,14 @@ func TestScript(t *testing.T) {
 			"unchanged": cmdUnchanged,
 			"waitfor":   cmdWaitFor,
 			"ended":     cmdEnded,
+			"kinesis":   cmdKinesis,
+			"kafka":     cmdKafka,
 			"jsonpath":  cmdJSON,
 			"signal":    cmdSignal,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[storyKey{}] = &story{}
+			e.Values[serversKey{}] = &servers{}
 			return nil
 		},
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/keymap"
 	"github.com/kinesis-msk-bridge/bridge/mirror"
 	"github.com/kinesis-msk-bridge/bridge/state"
 )
@@ -183,7 +184,9 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	if err != nil {
 		return err
 	}
-	r.configured(&found.Pinned)
+	if err := r.configured(&found.Pinned); err != nil {
+		return err
+	}
 	if err := w.Pinned.Check(found.Pinned); err != nil {
 		return err
 	}
@@ -206,12 +209,25 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 }
 
 // configured adds what the configuration alone decides.
-func (r *mirrorRun) configured(p *state.Pinned) {
+func (r *mirrorRun) configured(p *state.Pinned) error {
+	keys, err := r.Config.strategy(p.Partitions)
+	if err != nil {
+		return err
+	}
+	p.Keymap = keys.Name()
 	p.Start, p.Tasks, p.ConfigHash = r.Config.Start, r.Config.Tasks, r.Config.hash()
-	p.Keymap = r.Config.Keymap
 	if r.Config.Direction == kafkaToKinesis {
 		p.Format = r.Config.Kinesis.Format
 	}
+	return nil
+}
+
+// strategy says where records go: in a topic of so many partitions, or in Kinesis.
+func (l *loaded) strategy(partitions int) (keymap.Strategy, error) {
+	if l.Direction == kafkaToKinesis {
+		return keymap.PartitionKeys(l.NullKeys), nil
+	}
+	return keymap.New(l.Keymap, partitions)
 }
 
 // begin makes the record of a workflow that has none. If its checkpoints hold a key, the
