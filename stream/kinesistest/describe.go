@@ -39,13 +39,7 @@ func (in *describeStreamInput) run(r *request) (any, *Error) {
 	}
 	st.mu.RLock()
 	defer st.mu.RUnlock()
-	d := streamDescription{
-		StreamName: st.name, StreamARN: st.ARN(), StreamStatus: st.status,
-		StreamModeDetails: modeDetails{st.mode}, Shards: []shardJSON{},
-		RetentionPeriodHours: st.retention, StreamCreationTimestamp: timestamp(st.created),
-		EnhancedMonitoring: []enhancedMetrics{{[]string{}}},
-		EncryptionType:     st.encryption(), KeyId: st.keyID,
-	}
+	d := st.description()
 	for _, sh := range st.shards {
 		if sh.id <= in.ExclusiveStartShardId || st.hasExpired(sh, r.now) {
 			continue
@@ -57,6 +51,18 @@ func (in *describeStreamInput) run(r *request) (any, *Error) {
 		d.Shards = append(d.Shards, sh.describe())
 	}
 	return &describeStreamOutput{d}, nil
+}
+
+// description is the part of DescribeStream without the shards. The caller holds the
+// stream's lock.
+func (st *Stream) description() streamDescription {
+	return streamDescription{
+		StreamName: st.name, StreamARN: st.ARN(), StreamStatus: st.status,
+		StreamModeDetails: modeDetails{st.mode}, Shards: []shardJSON{},
+		RetentionPeriodHours: st.retention, StreamCreationTimestamp: timestamp(st.created),
+		EnhancedMonitoring: []enhancedMetrics{{[]string{}}},
+		EncryptionType:     st.encryption(), KeyId: st.keyID,
+	}
 }
 
 // describeSummaryInput is DescribeStreamSummary.

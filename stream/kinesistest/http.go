@@ -68,7 +68,9 @@ func (s *Server) buffer() *bytes.Buffer {
 	return b
 }
 
-func (s *Server) handle(w http.ResponseWriter, hr *http.Request) {
+// ServeHTTP answers one request, as the socket does: for tests that want to put a proxy or
+// a middleware of their own in front. Connections can only be cut if w can be hijacked.
+func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	begin := time.Now()
 	body := s.buffer()
 	defer s.buffers.Put(body)

@@ -96,7 +96,7 @@ func (st *Stream) Put(entries ...Entry) error {
 		if entries[i].ExplicitHashKey != "" {
 			e.hash, e.hasHash = []byte(entries[i].ExplicitHashKey), true
 		}
-		h, err := st.checkEntry(&e, memberField(i))
+		h, err := st.checkEntry(&e, i)
 		if err != nil {
 			return fmt.Errorf("put record %d into %s: %w", i, st.name, err)
 		}

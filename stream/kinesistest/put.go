@@ -20,22 +20,23 @@ type putResult struct {
 	message  string
 }
 
-// checkEntry holds the rules that refuse a whole request because of one entry.
-func (st *Stream) checkEntry(e *putEntry, field string) (hashKey, *Error) {
+// checkEntry holds the rules that refuse a whole request because of one entry; index is -1
+// for the only record of a PutRecord.
+func (st *Stream) checkEntry(e *putEntry, index int) (hashKey, *Error) {
 	if !e.hasData {
-		return hashKey{}, invalid(field+"data", "null", "not be null")
+		return hashKey{}, invalid(memberField(index, "data"), "null", "not be null")
 	}
 	if !e.hasKey && st.strategy != Auto {
-		return hashKey{}, invalid(field+"partitionKey", "null", "not be null")
+		return hashKey{}, invalid(memberField(index, "partitionKey"), "null", "not be null")
 	}
 	if n := keyLength(e.key); e.hasKey && n == 0 {
-		return hashKey{}, invalid(field+"partitionKey", "", "have length greater than or equal to 1")
+		return hashKey{}, invalid(memberField(index, "partitionKey"), "", "have length greater than or equal to 1")
 	} else if n > MaxKeyChars {
-		return hashKey{}, invalid(field+"partitionKey", string(e.key), "have length less than or equal to 256")
+		return hashKey{}, invalid(memberField(index, "partitionKey"), string(e.key), "have length less than or equal to 256")
 	}
 	if n := len(e.key) + len(e.data); n > st.recordKiB<<10 {
 		return hashKey{}, clientError("ValidationException",
-			"Record size, data and partition key, of %d bytes at '%s' exceeds the maximum of %d KiB of stream %s", n, field, st.recordKiB, st.name)
+			"Record size, data and partition key, of %d bytes at '%s' exceeds the maximum of %d KiB of stream %s", n, memberField(index, "data"), st.recordKiB, st.name)
 	}
 	if st.strategy == Auto {
 		return hashKey{}, nil
@@ -235,7 +236,7 @@ func (in *putRecordsInput) check(st *Stream) *Error {
 	in.hashes = in.hashes[:0]
 	for i := range in.entries {
 		e := &in.entries[i]
-		h, err := st.checkEntry(e, memberField(i))
+		h, err := st.checkEntry(e, i)
 		if err != nil {
 			return err
 		}
@@ -298,7 +299,7 @@ func (in *putRecordInput) run(r *request) (any, *Error) {
 		return nil, err
 	}
 	e := in.entry()
-	h, err := st.checkEntry(&e, "")
+	h, err := st.checkEntry(&e, -1)
 	if err != nil {
 		return nil, err
 	}

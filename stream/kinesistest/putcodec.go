@@ -8,7 +8,13 @@ import (
 	"github.com/fxamacker/cbor/v2"
 )
 
-func memberField(i int) string { return "records." + strconv.Itoa(i+1) + ".member." }
+// memberField names a field of an entry as the service's validation does.
+func memberField(index int, name string) string {
+	if index < 0 {
+		return name
+	}
+	return "records." + strconv.Itoa(index+1) + ".member." + name
+}
 
 // decodeJSON reads the request in one pass. Keys without escapes are slices of the body;
 // data is decoded into one arena.
@@ -16,24 +22,36 @@ func (in *putRecordsInput) decodeJSON(body []byte) error {
 	if cap(in.arena) < len(body) {
 		in.arena = make([]byte, 0, len(body))
 	}
-	s := scanner{b: body}
-	err := s.object(func(name []byte) error {
-		switch string(name) {
-		case "Records":
-			return in.jsonRecords(&s)
-		case "StreamName":
-			return s.text(&in.StreamName)
-		case "StreamARN":
-			return s.text(&in.StreamARN)
-		case "DryRun":
-			return s.bool(&in.dryRun)
-		}
-		return s.skip()
-	})
-	if err != nil {
+	s := &scanner{b: body}
+	if err := s.begin('{'); err != nil {
 		return err
 	}
-	return s.end()
+	for n := 0; ; n++ {
+		name, ok, err := s.field(n)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return s.end()
+		}
+		if err := in.jsonField(s, string(name)); err != nil {
+			return err
+		}
+	}
+}
+
+func (in *putRecordsInput) jsonField(s *scanner, name string) error {
+	switch name {
+	case "Records":
+		return in.jsonRecords(s)
+	case "StreamName":
+		return s.text(&in.StreamName)
+	case "StreamARN":
+		return s.text(&in.StreamARN)
+	case "DryRun":
+		return s.bool(&in.dryRun)
+	}
+	return s.skip()
 }
 
 func (in *putRecordsInput) jsonRecords(s *scanner) error {
@@ -41,19 +59,35 @@ func (in *putRecordsInput) jsonRecords(s *scanner) error {
 		return nil
 	}
 	in.listed, in.count, in.entries = true, 0, in.entries[:0]
-	return s.array(func() error {
-		in.count++
-		if in.count > MaxRecords {
-			return s.skip() // will be refused
+	if err := s.begin('['); err != nil {
+		return err
+	}
+	for ; ; in.count++ {
+		if ok, err := s.more(in.count, ']'); err != nil || !ok {
+			return err
+		}
+		if in.count >= MaxRecords { // will be refused
+			if err := s.skip(); err != nil {
+				return err
+			}
+			continue
 		}
 		in.entries = append(in.entries, putEntry{})
-		return in.jsonEntry(s, &in.entries[len(in.entries)-1])
-	})
+		if err := in.jsonEntry(s, &in.entries[in.count]); err != nil {
+			return err
+		}
+	}
 }
 
 func (in *putRecordsInput) jsonEntry(s *scanner, e *putEntry) error {
-	return s.object(func(name []byte) error {
-		var err error
+	if err := s.begin('{'); err != nil {
+		return err
+	}
+	for n := 0; ; n++ {
+		name, ok, err := s.field(n)
+		if err != nil || !ok {
+			return err
+		}
 		switch string(name) {
 		case "Data":
 			e.data, e.hasData, err = in.jsonData(s)
@@ -67,8 +101,10 @@ func (in *putRecordsInput) jsonEntry(s *scanner, e *putEntry) error {
 		default:
 			err = s.skip()
 		}
-		return err
-	})
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // jsonData decodes base64 into the arena, which has room for all of the body.

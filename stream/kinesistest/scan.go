@@ -47,49 +47,41 @@ func (s *scanner) end() error {
 	return nil
 }
 
-// object calls field for each name, with the scanner in front of the value.
-func (s *scanner) object(field func(name []byte) error) error {
-	return s.list('{', '}', func() error {
-		name, ok, err := s.string()
-		if err != nil || !ok {
-			return errBody
-		}
-		if err := s.expect(':'); err != nil {
-			return err
-		}
-		return field(name)
-	})
-}
-
-// array calls element with the scanner in front of each one.
-func (s *scanner) array(element func() error) error { return s.list('[', ']', element) }
-
-func (s *scanner) list(open, end byte, member func() error) error {
-	if err := s.expect(open); err != nil {
-		return err
-	}
+// begin steps into an object or an array.
+func (s *scanner) begin(open byte) error {
 	if s.depth++; s.depth > maxDepth {
 		return errBody
 	}
-	defer func() { s.depth-- }()
-	if s.peek() == end {
+	return s.expect(open)
+}
+
+// more steps to the next member of what was begun, of which n have been read, or out of it.
+func (s *scanner) more(n int, end byte) (bool, error) {
+	switch c := s.peek(); {
+	case c == end:
 		s.i++
-		return nil
+		s.depth--
+		return false, nil
+	case n == 0:
+		return true, nil
+	case c == ',':
+		s.i++
+		return true, nil
 	}
-	for {
-		if err := member(); err != nil {
-			return err
-		}
-		switch s.peek() {
-		case ',':
-			s.i++
-		case end:
-			s.i++
-			return nil
-		default:
-			return errBody
-		}
+	return false, errBody
+}
+
+// field steps to the next field of an object, of which n have been read, and returns its
+// name, with the scanner in front of the value; ok is false at the end.
+func (s *scanner) field(n int) (name []byte, ok bool, err error) {
+	if ok, err = s.more(n, '}'); !ok {
+		return nil, false, err
 	}
+	name, ok, err = s.string()
+	if err != nil || !ok {
+		return nil, false, errBody
+	}
+	return name, true, s.expect(':')
 }
 
 // null steps over a null.
@@ -199,15 +191,43 @@ func (s *scanner) word() (string, error) {
 func (s *scanner) skip() error {
 	switch s.peek() {
 	case '{':
-		return s.object(func([]byte) error { return s.skip() })
+		return s.skipObject()
 	case '[':
-		return s.array(s.skip)
+		return s.skipArray()
 	case '"':
 		_, _, err := s.string()
 		return err
 	}
 	_, err := s.word()
 	return err
+}
+
+func (s *scanner) skipObject() error {
+	if err := s.begin('{'); err != nil {
+		return err
+	}
+	for n := 0; ; n++ {
+		if _, ok, err := s.field(n); err != nil || !ok {
+			return err
+		}
+		if err := s.skip(); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *scanner) skipArray() error {
+	if err := s.begin('['); err != nil {
+		return err
+	}
+	for n := 0; ; n++ {
+		if ok, err := s.more(n, ']'); err != nil || !ok {
+			return err
+		}
+		if err := s.skip(); err != nil {
+			return err
+		}
+	}
 }
 
 // appendJSONString appends text, which is valid UTF-8, as a JSON string.

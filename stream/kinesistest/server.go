@@ -108,7 +108,7 @@ func Start(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("make the key of iterators: %w", err)
 	}
 	s.http = &http.Server{
-		Handler:  http.HandlerFunc(s.handle),
+		Handler:  s,
 		ErrorLog: slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	go func() {
