@@ -76,16 +76,14 @@ func (in *getRecordsInput) run(r *request) (any, *Error) {
 
 // read takes the next page. The caller holds the locks of stream and shard.
 func (in *getRecordsInput) read(r *request, st *Stream, sh *shard) *getRecordsOutput {
-	sh.store.trim(0, st.horizon(r.now))
+	sh.trim(st.horizon(r.now))
 	limit := MaxPage
 	if in.Limit != nil {
 		limit = *in.Limit
 	}
 	out := &getRecordsOutput{shard: sh, srv: r.srv, exponent: r.call.N%2 == 0}
-	at := sh.store.find(in.it.counter)
-	end := at
 	if !r.fault.Empty {
-		out.views, out.size, end = sh.store.page(r.srv.page(), at, limit, MaxRequestBytes)
+		out.views, out.size = sh.page(r.srv.page(), in.it.counter, limit)
 	}
 	sh.served(out.size, r.srv.cfg.Limits)
 	r.event.Served, r.event.Bytes = len(out.views), out.size
@@ -94,8 +92,8 @@ func (in *getRecordsInput) read(r *request, st *Stream, sh *shard) *getRecordsOu
 	if n := len(out.views); n > 0 {
 		next.counter = out.views[n-1].counter + 1
 	}
-	more := end.block < len(sh.store.blocks)
-	out.behind = behind(r.now, sh, out.views, more, end)
+	ahead, more := sh.peek(next.counter)
+	out.behind = behind(r.now, sh, out.views, ahead, more)
 	if sh.closed && !more && (len(out.views) == 0 || r.srv.cfg.EndWithRecords) {
 		out.children = childrenOf(sh)
 		return out
@@ -104,21 +102,40 @@ func (in *getRecordsInput) read(r *request, st *Stream, sh *shard) *getRecordsOu
 	return out
 }
 
+// page takes records from a counter on, as many as one answer may hold. The caller holds
+// mu, as for peek.
+func (sh *shard) page(dst []view, from uint64, limit int) ([]view, int) {
+	if sh.synthesis.left(from) {
+		return sh.synthesis.views(dst, from, limit, MaxRequestBytes)
+	}
+	return sh.store.page(dst, sh.store.find(from), limit, MaxRequestBytes)
+}
+
+// peek is when the first record from a counter on arrived; ok is false if there is none.
+func (sh *shard) peek(from uint64) (arrival int64, ok bool) {
+	if sh.synthesis.left(from) {
+		return sh.synthesis.arrival, true
+	}
+	if p := sh.store.find(from); p.block < len(sh.store.blocks) {
+		return sh.store.blocks[p.block].entries[p.entry].arrival, true
+	}
+	return 0, false
+}
+
 // behind is MillisBehindLatest. If nothing is left it is 0, or in a closed shard the time
 // since nothing more could come. Else it is how old the last record of this answer is, or
-// without one the next record; at least 1, because it is not the tip.
-func behind(now int64, sh *shard, views []view, more bool, end place) int64 {
+// without one the record ahead; at least 1, because it is not the tip.
+func behind(now int64, sh *shard, views []view, ahead int64, more bool) int64 {
 	if !more {
 		if sh.closed {
 			return max(0, now-sh.closedMs)
 		}
 		return 0
 	}
-	last := sh.store.blocks[end.block].entries[end.entry].arrival
 	if len(views) > 0 {
-		last = views[len(views)-1].arrival
+		ahead = views[len(views)-1].arrival
 	}
-	return max(1, now-last)
+	return max(1, now-ahead)
 }
 
 // getRecordsOutput is the answer of GetRecords. Its views stay valid without any lock.

@@ -48,7 +48,7 @@ func (st *Stream) Shards() []ShardInfo {
 			info.Parents = append(info.Parents, p.id)
 		}
 		sh.mu.Lock()
-		sh.store.trim(0, st.horizon(now))
+		sh.trim(st.horizon(now))
 		info.Records, info.Bytes = sh.store.count, sh.store.bytes
 		sh.mu.Unlock()
 		out = append(out, info)
@@ -76,7 +76,7 @@ func (st *Stream) inShard(id string, do func(*shard) error) error {
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.store.trim(0, st.horizon(now))
+	sh.trim(st.horizon(now))
 	return do(sh)
 }
 

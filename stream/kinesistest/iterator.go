@@ -103,7 +103,7 @@ func (in *getShardIteratorInput) run(r *request) (any, *Error) {
 	if !sh.admitIterator(r.now, r.srv.cfg.Limits) {
 		return nil, &Error{400, throughputExceeded, st.rateMessage(sh)}
 	}
-	sh.store.trim(0, st.horizon(r.now))
+	sh.trim(st.horizon(r.now))
 	counter, err := in.position(r, st, sh)
 	if err != nil {
 		return nil, err
@@ -139,6 +139,9 @@ func (in *getShardIteratorInput) position(r *request, st *Stream, sh *shard) (ui
 		at := int64(*in.Timestamp)
 		if at > r.now {
 			return 0, invalidArgument("The timestampInMillis parameter cannot be greater than the currentTimestampInMillis. timestampInMillis: %d, currentTimestampInMillis: %d", at, r.now)
+		}
+		if counter, ok := sh.synthesis.firstAt(at); ok {
+			return counter, nil
 		}
 		if counter, ok := sh.store.firstAt(at); ok {
 			return counter, nil

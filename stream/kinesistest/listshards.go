@@ -136,6 +136,9 @@ func (in *listShardsInput) resume(r *request) *Error {
 func (in *listShardsInput) list(r *request, st *Stream, limit int) *listShardsOutput {
 	out := &listShardsOutput{Shards: []shardJSON{}}
 	for _, sh := range st.shards {
+		sh.mu.Lock()
+		sh.trim(st.horizon(r.now)) // what nobody reads must not stay for ever
+		sh.mu.Unlock()
 		if sh.id <= in.ExclusiveStartShardId || st.hasExpired(sh, r.now) || !in.ShardFilter.selects(st, sh, r.now) {
 			continue
 		}

@@ -91,7 +91,7 @@ func (st *Stream) append(now int64, sh *shard, e *putEntry, after uint64) putRes
 
 // store gives a record its number. The caller holds the shard's lock.
 func (st *Stream) store(now int64, sh *shard, e *putEntry, after uint64) putResult {
-	sh.store.trim(0, st.horizon(now))
+	sh.trim(st.horizon(now))
 	sh.counter = max(sh.counter, after)
 	v := view{counter: sh.nextCounter(), arrival: now, key: e.key, data: e.data}
 	if !e.hasKey {
@@ -100,7 +100,11 @@ func (st *Stream) store(now int64, sh *shard, e *putEntry, after uint64) putResu
 	if st.keyID != "" {
 		v.flags |= flagKMS
 	}
-	sh.store.append(v)
+	if st.discard != nil {
+		st.discard(sh.id, sh.record(v))
+	} else {
+		sh.store.append(v)
+	}
 	return putResult{shard: sh, sequence: sh.sequence(v.counter, now)}
 }
 

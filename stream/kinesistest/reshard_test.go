@@ -164,7 +164,7 @@ func TestRandomReshards(t *testing.T) {
 			}
 			what := reshard(t, r, client, list(t, client, &types.ShardFilter{Type: types.ShardFilterTypeAtLatest}))
 			all := list(t, client, nil)
-			if len(all) > 400 {
+			if len(all) > 120 {
 				break
 			}
 			checkTiling(t, all)

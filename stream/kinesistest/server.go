@@ -171,6 +171,9 @@ func (s *Server) hooks() (FaultFunc, func(Call) bool) {
 // Stream returns the inside of a stream, or nil if there is none of that name.
 func (s *Server) Stream(name string) *Stream { return s.stream(name, s.nowMs()) }
 
+// Streams returns the insides of all streams, by name.
+func (s *Server) Streams() []*Stream { return s.all(s.nowMs()) }
+
 // stream finds a stream and brings it up to date; nil if there is none.
 func (s *Server) stream(name string, now int64) *Stream {
 	s.mu.RLock()

@@ -20,10 +20,11 @@ type shard struct {
 	closed      bool
 	expired     bool
 
-	mu      sync.Mutex // guards what follows
-	store   store
-	counter uint64 // of the last record ever stored
-	gaps    rand.PCG
+	mu        sync.Mutex // guards what follows
+	store     store
+	synthesis synthesis // what lies in front of the store
+	counter   uint64    // of the last record ever stored
+	gaps      rand.PCG
 	// Rates are charged here, so that one shard's load never touches another's.
 	writeRecords, writeBytes, readCalls, readBytes, iterators bucket
 }
@@ -36,6 +37,12 @@ func (sh *shard) sequence(counter uint64, arrivalMs int64) sequence {
 		created: sh.createdSec, shard: sh.index, counter: counter, mark: sh.mark,
 		written: max(floorSeconds(arrivalMs), sh.createdSec),
 	}
+}
+
+// trim removes what arrived before ms. The caller holds mu.
+func (sh *shard) trim(ms int64) {
+	sh.store.trim(0, ms)
+	sh.synthesis.trim(ms)
 }
 
 // issued says that a number is one of this shard's.

@@ -147,9 +147,9 @@ func (s *store) at(i int) (p place, ok bool) {
 	return place{}, false
 }
 
-// page appends views of the records from p on until limit or maxBytes is reached, and
-// returns the place behind the last one.
-func (s *store) page(dst []view, p place, limit, maxBytes int) ([]view, int, place) {
+// page appends views of the records from p on until limit or maxBytes is reached. It
+// returns their bytes too.
+func (s *store) page(dst []view, p place, limit, maxBytes int) ([]view, int) {
 	size := 0
 	for ; p.block < len(s.blocks); p = (place{p.block + 1, 0}) {
 		b := s.blocks[p.block]
@@ -157,13 +157,13 @@ func (s *store) page(dst []view, p place, limit, maxBytes int) ([]view, int, pla
 			e := &b.entries[p.entry]
 			n := int(e.keyLen) + int(e.dataLen)
 			if len(dst) >= limit || size+n > maxBytes {
-				return dst, size, p
+				return dst, size
 			}
 			dst = append(dst, b.view(e))
 			size += n
 		}
 	}
-	return dst, size, p
+	return dst, size
 }
 
 // remove takes the record at p out. Its bytes stay until the block goes.

@@ -61,8 +61,9 @@ type Stream struct {
 	strategy   string
 	tags       map[string]string
 	pending    []change
-	countTimes []int64 // when UpdateShardCount was called, unix ms
-	modeTimes  []int64 // when the mode was changed
+	countTimes []int64                      // when UpdateShardCount was called, unix ms
+	modeTimes  []int64                      // when the mode was changed
+	discard    func(shard string, r Record) // takes what is put, instead of storing it
 }
 
 // change is what an asynchronous call will have done at a time.
@@ -198,7 +199,7 @@ func (st *Stream) sweep(now int64) {
 	for _, sh := range st.shards {
 		sh.expired = st.hasExpired(sh, now)
 		sh.mu.Lock()
-		sh.store.trim(0, st.horizon(now))
+		sh.trim(st.horizon(now))
 		sh.mu.Unlock()
 	}
 }
