@@ -267,12 +267,16 @@ func (s *Session) Checkpoints() *Checkpoints { return &Checkpoints{session: s} }
 
 // Load reads the topic to its end.
 func (c *Checkpoints) Load(ctx context.Context) (bridge.Checkpoint, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.load(ctx)
+}
+
+func (c *Checkpoints) load(ctx context.Context) (bridge.Checkpoint, error) {
 	h, err := c.session.readHistory(ctx)
 	if err != nil {
 		return bridge.Checkpoint{}, fmt.Errorf("read the checkpoint: %w", err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.rows, c.deltas = map[string]bridge.Row{}, h.deltas
 	for _, row := range h.checkpoint.Rows {
 		c.rows[row.Partition] = row
@@ -285,7 +289,9 @@ func (c *Checkpoints) Save(ctx context.Context, cp bridge.Checkpoint) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.rows == nil {
-		return fmt.Errorf("save a checkpoint before the last one was loaded: %w", bridge.ErrRefused)
+		if _, err := c.load(ctx); err != nil {
+			return err
+		}
 	}
 	if err := c.session.putIndex(ctx, cp.Index); err != nil {
 		return err

@@ -5,6 +5,8 @@ import (
 	"iter"
 
 	"github.com/IBM/sarama"
+
+	"github.com/kinesis-msk-bridge/bridge"
 )
 
 // What the tests of this package see of its inside.
@@ -52,4 +54,11 @@ func IAMTokens(ctx context.Context, s SASL) (sarama.AccessTokenProvider, error) 
 	conf.Net.TLS.Enable = true
 	err := s.apply(ctx, conf)
 	return conf.Net.SASL.TokenProvider, err
+}
+
+// Records is what a Read makes of the batches in an answer.
+func Records(block *sarama.FetchResponseBlock, stamp *bridge.Stamp) func() []bridge.Record {
+	f := unpack(block, 0, sarama.ReadCommitted)
+	r := &reader{source: &Source{stamp: stamp}, partition: "0", cursor: &cursor{next: f.next}}
+	return func() []bridge.Record { return r.records(f.batches, 0) }
 }

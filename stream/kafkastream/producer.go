@@ -31,13 +31,14 @@ type entry struct {
 }
 
 // A piece is what one caller wants appended to one partition, in order. The producer owns
-// it until done is closed; then offsets[i] is where entries[i] stands, or -1 if it was
-// refused, and so was every later one, with err.
+// it until done is closed; then offsets[i] is where entries[i] stands, or -1 if it was not
+// appended: entries[refused] was refused with err, and the later ones were held back.
 type piece struct {
 	to      partitionID
 	entries []entry
 	offsets []int64
 	err     error
+	refused int
 	next    int // the first entry that is in no batch yet
 	left    int // entries without a fate
 	done    chan struct{}
@@ -457,7 +458,7 @@ func (p *producer) thaw(l *line) {
 // must not overtake it.
 func (p *producer) refuse(l *line, err error) {
 	pt := l.frozen.parts[0]
-	pt.err = err
+	pt.err, pt.refused = err, pt.from
 	for i := pt.from; i < len(pt.entries); i++ {
 		pt.offsets[i] = -1
 	}

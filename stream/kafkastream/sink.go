@@ -30,6 +30,7 @@ type Sink struct {
 	recheck time.Duration
 	began   time.Time
 	checked atomic.Int64 // nanoseconds since began
+	closed  atomic.Bool
 }
 
 var (
@@ -99,6 +100,9 @@ func (k *Sink) checkNowAndThen(ctx context.Context) error {
 // provenance behind them, and its Time. It returns when each has been acknowledged by all
 // in-sync replicas or refused for good: what passes is tried again inside.
 func (k *Sink) Write(ctx context.Context, recs []bridge.Record) ([]bridge.Ack, error) {
+	if k.closed.Load() {
+		return nil, fmt.Errorf("write to %s: the sink is closed: %w", k.session.target.Name, bridge.ErrRefused)
+	}
 	if err := k.checkNowAndThen(ctx); err != nil {
 		return nil, err
 	}
@@ -113,23 +117,29 @@ func (k *Sink) Write(ctx context.Context, recs []bridge.Record) ([]bridge.Ack, e
 	for i, at := range places {
 		pc := pieces[at.piece]
 		acks[i].Partition = recs[i].Partition
-		if offset := pc.offsets[at.entry]; offset >= 0 {
+		switch offset := pc.offsets[at.entry]; {
+		case offset >= 0:
 			acks[i].Position = bridge.OffsetPosition(offset)
-		} else {
+		case pc.refused == at.entry:
 			acks[i].Err = pc.err
+		default:
+			acks[i].Err = errHeldBack
 		}
 	}
 	return acks, nil
 }
 
-// A place says where in which piece a record went.
-type place struct{ piece, entry int }
+// errHeldBack is the fate of a record whose lane has a refused one before it.
+var errHeldBack = fmt.Errorf("held back behind a record that was refused: %w", bridge.ErrTransient)
+
+// A slot says where in which piece a record went.
+type slot struct{ piece, entry int }
 
 // split sorts records by partition, in order. All headers share two slices and all
 // provenance one.
-func (k *Sink) split(recs []bridge.Record) ([]*piece, []place, error) {
+func (k *Sink) split(recs []bridge.Record) ([]*piece, []slot, error) {
 	target := k.session.target
-	places := make([]place, len(recs))
+	places := make([]slot, len(recs))
 	counts := make([]int, target.Partitions)
 	numbers := make([]int32, len(recs))
 	headers := len(recs)
@@ -153,7 +163,7 @@ func (k *Sink) split(recs []bridge.Record) ([]*piece, []place, error) {
 	made := headerArena{values: make([]sarama.RecordHeader, 0, headers), pointers: make([]*sarama.RecordHeader, 0, headers), bytes: make([]byte, 0, 64*len(recs))}
 	for i := range recs {
 		pc := pieces[index[numbers[i]]]
-		places[i] = place{index[numbers[i]], len(pc.entries)}
+		places[i] = slot{index[numbers[i]], len(pc.entries)}
 		pc.entries = append(pc.entries, entry{
 			Record: sarama.Record{Key: recs[i].Key, Value: recs[i].Value, Headers: made.of(&recs[i], k.stamp)},
 			time:   recs[i].Time.Truncate(time.Millisecond),
@@ -192,5 +202,8 @@ func (a *headerArena) add(key, value []byte) {
 
 var provenanceName = []byte(bridge.ProvenanceHeader)
 
-// Close does nothing: the session owns what the sink uses.
-func (k *Sink) Close() error { return nil }
+// Close ends the writing. The session owns what the sink uses.
+func (k *Sink) Close() error {
+	k.closed.Store(true)
+	return nil
+}

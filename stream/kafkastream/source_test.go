@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/IBM/sarama"
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -517,4 +518,70 @@ func ExampleNewSource() {
 	partitions, _ := source.Partitions(ctx)
 	fmt.Println(id.Name, len(partitions))
 	// Output: kafka:lab/orders 2
+}
+
+// A record must not cost an allocation beyond those of sarama's decoder.
+func TestReadAllocatesPerAnswer(t *testing.T) {
+	b := &sarama.RecordBatch{Version: 2, FirstOffset: 1 << 40, LastOffsetDelta: 999, FirstTimestamp: time.UnixMilli(1), ProducerID: -1}
+	for i := range 1000 {
+		b.Records = append(b.Records, &sarama.Record{
+			OffsetDelta: int64(i), Key: []byte("k"), Value: []byte("v"),
+			Headers: []*sarama.RecordHeader{{Key: []byte("trace"), Value: []byte("1")}, {Key: []byte("type"), Value: []byte("x")}},
+		})
+	}
+	read := kafkastream.Records(&sarama.FetchResponseBlock{RecordsSet: []*sarama.Records{{RecordBatch: b}}}, nil)
+	if got := read(); len(got) != 1000 || got[999].Position != bridge.OffsetPosition(1<<40+999) || len(got[999].Headers) != 2 {
+		t.Fatalf("read %d records", len(got))
+	}
+	if n := testing.AllocsPerRun(20, func() { read() }); n > 5 {
+		t.Errorf("%v allocations for an answer of 1000 records, want at most 5", n)
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, "t"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer fake.Close()
+	p, err := kgo.NewClient(kgo.SeedBrokers(fake.ListenAddrs()...), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer p.Close()
+	const total = 50_000
+	for range total {
+		p.Produce(b.Context(), &kgo.Record{Topic: "t", Key: []byte("key"), Value: make([]byte, 1000)}, nil)
+	}
+	if err := p.Flush(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	client, err := kafkastream.Dial(b.Context(), kafkastream.Config{Brokers: fake.ListenAddrs()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer client.Close()
+	s, err := kafkastream.NewSource(b.Context(), kafkastream.SourceConfig{Client: client, Topic: "t"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(1000)
+	b.ReportAllocs()
+	n := total
+	var r bridge.Reader
+	for i := 0; i < b.N; {
+		if n >= total {
+			if r, err = s.Open(b.Context(), "0", bridge.Start{}); err != nil {
+				b.Fatal(err)
+			}
+			defer r.Close()
+			n = 0
+		}
+		got, err := r.Read(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		n += len(got.Records)
+		i += len(got.Records)
+	}
 }
