@@ -20,6 +20,7 @@ import (
 // the command makes of it:
 //
 //	SIM_CONNECT, SIM_PREPARE, SIM_OPEN, SIM_RUN, SIM_LOOK   the class of error to fail with
+//	SIM_CONNECT_WAITS   a file that is made when a connect begins that never ends
 //	SIM_SOURCE, SIM_PARTITIONS   who the source is, how many partitions the topic has
 //	SIM_KEY      the key found with the checkpoints
 //	SIM_DRAIN    "never": a drain does not end; otherwise the run ends when drained
@@ -56,7 +57,14 @@ func simMain() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	a := &app{stdout: os.Stdout, stderr: os.Stderr, env: os.LookupEnv, signals: signals, adapters: adapters{
-		connect: func(context.Context, settings) (session, error) {
+		connect: func(ctx context.Context, _ settings) (session, error) {
+			if file := os.Getenv("SIM_CONNECT_WAITS"); file != "" {
+				if err := os.WriteFile(file, nil, 0o600); err != nil {
+					return nil, err
+				}
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
 			return &sim{drain: make(chan struct{})}, simErr("CONNECT")
 		},
 		look: simLook,
