@@ -1,0 +1,6 @@
+package kpl
+
+var (
+	JavaString   = javaString
+	ParseInteger = parseInteger
+)
