@@ -2,7 +2,8 @@
 // says how.
 //
 //   make   aggregates, written by the library's protobuf classes
-//   read   adds to each line of standard input what the library makes of it
+//   read   adds to each line of standard input what the library makes of it; with one more
+//          argument, of any kind, it leaves the data out
 //   text   what Java makes of bytes that are not UTF-8, and of numbers
 
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -33,7 +34,7 @@ class MakeKcl {
         System.setProperty("org.slf4j.simpleLogger.defaultLogLevel", "warn");
         switch (args[0]) {
             case "make": make(); break;
-            case "read": read(); break;
+            case "read": read(args.length > 1); break;
             case "text": text(); break;
             default: throw new IllegalArgumentException(args[0]);
         }
@@ -51,7 +52,7 @@ class MakeKcl {
 
     // read: one record at a time, so that what is logged belongs to it.
     @SuppressWarnings("unchecked")
-    static void read() throws Exception {
+    static void read(boolean brief) throws Exception {
         AggregatorUtil util = new AggregatorUtil();
         BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String l; (l = in.readLine()) != null; ) {
@@ -88,6 +89,7 @@ class MakeKcl {
                 records.add(m);
             }
             c.put("records", records);
+            if (brief) c.remove("data");
             line(c);
         }
     }
