@@ -1,0 +1,348 @@
+package kinesisstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// A Config says which stream, where, and as whom. Stream or StreamARN is needed; the rest
+// of the zero Config is what the AWS configuration of the machine says.
+type Config struct {
+	Stream    string // name
+	StreamARN string // instead of Stream
+	Region    string
+	Profile   string
+	// EndpointURL replaces the endpoint of the region.
+	EndpointURL string
+	// RoleARN is assumed with the credentials that were found.
+	RoleARN string
+	// Credentials replace the chain of the SDK, in tests.
+	Credentials aws.CredentialsProvider
+	// Timeout bounds one call, 30 s if zero.
+	Timeout time.Duration
+}
+
+// A Client is one stream. It is safe for concurrent use.
+type Client struct {
+	api    *kinesis.Client
+	conf   Config
+	region string
+
+	mu     sync.Mutex
+	info   Info
+	shards map[string]types.Shard
+}
+
+// An Info is what the service says of a stream.
+type Info struct {
+	ARN           string
+	Created       time.Time
+	Retention     time.Duration
+	OpenShards    int
+	OnDemand      bool
+	MaxRecordSize int // bytes of key and data
+	// Auto says that the service places records as it likes: there is no key order to keep.
+	Auto bool
+}
+
+const defaultTimeout = 30 * time.Second
+
+// Dial looks the stream up. It wraps ErrMissing if there is none, ErrDenied if the service
+// refuses, and ErrUnreachable if nobody answers; with Create nothing but the last two.
+func Dial(ctx context.Context, c Config) (*Client, error) {
+	k, err := connect(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := k.Describe(ctx); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+func connect(ctx context.Context, c Config) (*Client, error) {
+	options := []func(*config.LoadOptions) error{
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(cmpOr(c.Timeout, defaultTimeout))),
+		// The engine retries, and must see each failure: order depends on it.
+		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
+	}
+	if c.Region != "" {
+		options = append(options, config.WithRegion(c.Region))
+	}
+	if c.Profile != "" {
+		options = append(options, config.WithSharedConfigProfile(c.Profile))
+	}
+	if c.Credentials != nil {
+		options = append(options, config.WithCredentialsProvider(c.Credentials))
+	}
+	conf, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, fmt.Errorf("load the AWS configuration: %w", &classified{err, bridge.ErrRefused})
+	}
+	if conf.Region == "" {
+		return nil, bridge.WithHint(fmt.Errorf("no AWS region is set: %w", bridge.ErrRefused), "set kinesis.region, --region or AWS_REGION")
+	}
+	if c.RoleARN != "" {
+		conf.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), c.RoleARN))
+	}
+	k := &Client{conf: c, region: conf.Region, shards: map[string]types.Shard{}}
+	k.api = kinesis.NewFromConfig(conf, func(o *kinesis.Options) {
+		o.HTTPClient = &client{conf.HTTPClient}
+		if c.EndpointURL != "" {
+			o.BaseEndpoint = &c.EndpointURL
+		}
+	})
+	return k, nil
+}
+
+// client hides from net/http that the SDK's request bodies can write themselves: with an
+// endpoint that answers within about 100 µs, net/http would find such a body closed while
+// it still looks for its end, and drop the connection.
+type client struct{ aws.HTTPClient }
+
+func (c *client) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return c.HTTPClient.Do(r)
+}
+
+func cmpOr[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+func containsAny(s string, subs ...string) bool {
+	return slices.ContainsFunc(subs, func(sub string) bool { return strings.Contains(s, sub) })
+}
+
+func (c *Client) name() string { return cmpOr(c.conf.Stream, c.conf.StreamARN) }
+
+func (c *Client) where() string {
+	if c.conf.EndpointURL != "" {
+		return c.conf.EndpointURL + ", region " + c.region
+	}
+	return "region " + c.region
+}
+
+func (c *Client) ids() (name, arn *string) {
+	if c.conf.StreamARN != "" {
+		return nil, &c.conf.StreamARN
+	}
+	return &c.conf.Stream, nil
+}
+
+// Describe asks the service about the stream.
+func (c *Client) Describe(ctx context.Context) (Info, error) {
+	name, arn := c.ids()
+	out, err := c.api.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: name, StreamARN: arn})
+	if err != nil {
+		return Info{}, c.classify("DescribeStreamSummary", err)
+	}
+	d := out.StreamDescriptionSummary
+	if d == nil || d.StreamARN == nil || d.StreamCreationTimestamp == nil {
+		return Info{}, fmt.Errorf("describe stream %s: the answer names no stream: %w", c.name(), bridge.ErrTransient)
+	}
+	if d.StreamStatus == types.StreamStatusDeleting {
+		return Info{}, fmt.Errorf("stream %s is being deleted: %w", c.name(), bridge.ErrMissing)
+	}
+	info := Info{
+		ARN:           *d.StreamARN,
+		Created:       *d.StreamCreationTimestamp,
+		Retention:     time.Duration(aws.ToInt32(d.RetentionPeriodHours)) * time.Hour,
+		OpenShards:    int(aws.ToInt32(d.OpenShardCount)),
+		OnDemand:      d.StreamModeDetails != nil && d.StreamModeDetails.StreamMode == types.StreamModeOnDemand,
+		MaxRecordSize: cmpOr(int(aws.ToInt32(d.MaxRecordSizeInKiB)), 1024) << 10,
+		Auto:          d.RecordDistributionStrategy == types.RecordDistributionStrategyAuto,
+	}
+	c.mu.Lock()
+	c.info = info
+	c.mu.Unlock()
+	return info, nil
+}
+
+// Info is the answer to the last Describe.
+func (c *Client) Info() Info {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.info
+}
+
+// Identity is "kinesis:" and the ARN; its incarnation is the creation time.
+func (c *Client) Identity(ctx context.Context) (bridge.Identity, error) {
+	info, err := c.Describe(ctx)
+	if err != nil {
+		return bridge.Identity{}, err
+	}
+	return bridge.Identity{Name: "kinesis:" + info.ARN, Incarnation: strconv.FormatInt(info.Created.UnixMilli(), 10)}, nil
+}
+
+// Partitions lists the shards that have not expired, parents before their children.
+func (c *Client) Partitions(ctx context.Context) ([]bridge.Partition, error) {
+	name, arn := c.ids()
+	var all []types.Shard
+	var token *string
+	for {
+		in := &kinesis.ListShardsInput{StreamName: name, StreamARN: arn}
+		if token != nil {
+			in = &kinesis.ListShardsInput{NextToken: token}
+		}
+		out, err := c.api.ListShards(ctx, in)
+		if err != nil {
+			return nil, c.classify("ListShards", err)
+		}
+		all = append(all, out.Shards...)
+		if token = out.NextToken; token == nil {
+			break
+		}
+	}
+	c.mu.Lock()
+	for _, s := range all {
+		c.shards[aws.ToString(s.ShardId)] = s
+	}
+	c.mu.Unlock()
+	return parentsFirst(all), nil
+}
+
+func parentsFirst(all []types.Shard) []bridge.Partition {
+	byID := make(map[string]types.Shard, len(all))
+	for _, s := range all {
+		byID[aws.ToString(s.ShardId)] = s
+	}
+	var out []bridge.Partition
+	seen := map[string]bool{}
+	var add func(id string)
+	add = func(id string) {
+		s, listed := byID[id]
+		if !listed || seen[id] {
+			return
+		}
+		seen[id] = true
+		p := bridge.Partition{ID: id}
+		for _, parent := range []*string{s.ParentShardId, s.AdjacentParentShardId} {
+			if parent != nil {
+				add(*parent)
+				p.Parents = append(p.Parents, *parent)
+			}
+		}
+		if r := s.HashKeyRange; r != nil {
+			p.FirstHash, p.LastHash = aws.ToString(r.StartingHashKey), aws.ToString(r.EndingHashKey)
+		}
+		p.Closed = s.SequenceNumberRange != nil && s.SequenceNumberRange.EndingSequenceNumber != nil
+		out = append(out, p)
+	}
+	for _, s := range all {
+		add(aws.ToString(s.ShardId))
+	}
+	return out
+}
+
+// A Create says what stream to make if there is none.
+type Create struct {
+	OnDemand      bool
+	Shards        int           // if not OnDemand; 1 if zero
+	Retention     time.Duration // whole hours; the service's 24 h if zero
+	MaxRecordSize int           // bytes, whole KiB; the service's 1 MiB if zero
+	KMSKey        string        // encrypts with this key; not encrypted if empty
+}
+
+// DialOrCreate is Dial, but makes the stream if there is none, and returns when it is
+// active. A stream that exists is never changed.
+func DialOrCreate(ctx context.Context, c Config, create Create) (*Client, bool, error) {
+	k, err := connect(ctx, c)
+	if err != nil {
+		return nil, false, err
+	}
+	if _, err = k.Describe(ctx); !errors.Is(err, bridge.ErrMissing) || c.Stream == "" {
+		return k, false, err
+	}
+	in := &kinesis.CreateStreamInput{StreamName: &c.Stream, StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}}
+	if !create.OnDemand {
+		in.StreamModeDetails.StreamMode = types.StreamModeProvisioned
+		in.ShardCount = aws.Int32(int32(max(create.Shards, 1)))
+	}
+	if create.MaxRecordSize > 0 {
+		in.MaxRecordSizeInKiB = aws.Int32(int32(create.MaxRecordSize >> 10))
+	}
+	if _, err := k.api.CreateStream(ctx, in); err != nil && !isCode(err, "ResourceInUseException") {
+		return nil, false, k.classify("CreateStream", err)
+	}
+	if err := k.awaitActive(ctx); err != nil {
+		return nil, false, err
+	}
+	return k, true, k.finish(ctx, create)
+}
+
+// finish sets what cannot be said at creation.
+func (c *Client) finish(ctx context.Context, create Create) error {
+	name := &c.conf.Stream
+	if h := int32(create.Retention / time.Hour); h > 24 {
+		_, err := c.api.IncreaseStreamRetentionPeriod(ctx, &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: &h})
+		if err != nil {
+			return c.classify("IncreaseStreamRetentionPeriod", err)
+		}
+		if err := c.awaitActive(ctx); err != nil {
+			return err
+		}
+	}
+	if create.KMSKey != "" {
+		_, err := c.api.StartStreamEncryption(ctx, &kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: &create.KMSKey})
+		if err != nil {
+			return c.classify("StartStreamEncryption", err)
+		}
+		if err := c.awaitActive(ctx); err != nil {
+			return err
+		}
+	}
+	_, err := c.Describe(ctx)
+	return err
+}
+
+func (c *Client) awaitActive(ctx context.Context) error {
+	for {
+		out, err := c.api.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &c.conf.Stream})
+		if err != nil && !bridge.Retryable(c.classify("DescribeStreamSummary", err)) {
+			return c.classify("DescribeStreamSummary", err)
+		}
+		if err == nil && out.StreamDescriptionSummary != nil && out.StreamDescriptionSummary.StreamStatus == types.StreamStatusActive {
+			_, err := c.Describe(ctx)
+			return err
+		}
+		if err := pause(ctx, 250*time.Millisecond); err != nil {
+			return fmt.Errorf("wait for stream %s to become active: %w", c.conf.Stream, err)
+		}
+	}
+}
+
+// pause waits for d or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

@@ -1,0 +1,136 @@
+package kinesisstream_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/bridgetest"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
+	"github.com/kinesis-msk-bridge/bridge/stream/memstream"
+)
+
+var origin = bridge.Identity{Name: "kafka:origin/topic", Incarnation: "1"}
+
+// fast is a server without rates, so that tests do not wait for them.
+func fast(t testing.TB) *kinesistest.Server {
+	return start(t, kinesistest.Config{Limits: kinesistest.Limits{Off: true}})
+}
+
+func start(t testing.TB, c kinesistest.Config) *kinesistest.Server {
+	t.Helper()
+	srv, err := kinesistest.Start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { srv.Close() })
+	return srv
+}
+
+var streams atomic.Int64
+
+func stream(t testing.TB, srv *kinesistest.Server, shards int) *kinesistest.Stream {
+	t.Helper()
+	st, err := srv.CreateStream(fmt.Sprint("s-", streams.Add(1)), shards)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func dial(t testing.TB, srv *kinesistest.Server, name string) *kinesisstream.Client {
+	t.Helper()
+	c, err := kinesisstream.Dial(context.WithoutCancel(t.Context()), config(srv, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func config(srv *kinesistest.Server, name string) kinesisstream.Config {
+	return kinesisstream.Config{
+		Stream: name, Region: srv.Region(), EndpointURL: srv.URL(), Timeout: 5 * time.Second,
+		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
+	}
+}
+
+func putOne(st *kinesistest.Stream) func(context.Context, bridge.Record) (bridge.Ack, error) {
+	return func(_ context.Context, r bridge.Record) (bridge.Ack, error) {
+		key := string(r.Key)
+		if err := st.Put(kinesistest.Entry{Key: key, Data: r.Value}); err != nil {
+			return bridge.Ack{}, err
+		}
+		shard := st.ShardFor(key)
+		recs, err := st.Records(shard)
+		if err != nil {
+			return bridge.Ack{}, err
+		}
+		return bridge.Ack{Partition: shard, Position: bridge.Position{Seq: recs[len(recs)-1].SequenceNumber}}, nil
+	}
+}
+
+func trim(st *kinesistest.Stream) func(context.Context, string, bridge.Position) error {
+	return func(_ context.Context, shard string, upTo bridge.Position) error {
+		recs, err := st.Records(shard)
+		n := 0
+		for n < len(recs) && !(bridge.Position{Seq: recs[n].SequenceNumber}).After(upTo) {
+			n++
+		}
+		if err != nil {
+			return err
+		}
+		return st.Trim(shard, n)
+	}
+}
+
+func TestSourceContract(t *testing.T) {
+	srv := fast(t)
+	bridgetest.TestSource(t, bridgetest.SourceHarness{
+		Server: "kinesistest",
+		New: func(t testing.TB) bridgetest.SourceServer {
+			st := stream(t, srv, 2)
+			return bridgetest.SourceServer{
+				Source: dial(t, srv, st.Name()).Source(kinesisstream.SourceConfig{}),
+				Put:    putOne(st),
+				Damage: bridgetest.Damage{Trim: trim(st)},
+				Split: func(_ context.Context, shard string) error {
+					_, _, err := st.Split(shard, middle(t, st, shard))
+					return err
+				},
+			}
+		},
+	})
+}
+
+func sinkHarness(srv *kinesistest.Server) bridgetest.SinkHarness {
+	return bridgetest.SinkHarness{
+		Server: "kinesistest", Origin: origin, TooLarge: 1<<20 + 1, Fences: true,
+		New: func(t testing.TB) bridgetest.SinkServer {
+			st := stream(t, srv, 2)
+			log := memstream.NewLog(nil)
+			client := dial(t, srv, st.Name())
+			return bridgetest.SinkServer{
+				Open: func(ctx context.Context) (bridge.Sink, error) {
+					return client.Sink(ctx, kinesisstream.SinkConfig{
+						Ledger: log.Open(), Tagger: bridge.NewTagger(bridge.WorkflowKey{1}, "ledger"), PutTimeout: 200 * time.Millisecond,
+					}), nil
+				},
+				Source: func(string) bridge.Source { return client.Source(kinesisstream.SourceConfig{}) },
+				Put:    putOne(st),
+				// No Trim: what the ledger says was stored is there, or has expired there since.
+			}
+		},
+	}
+}
+
+func TestSinkContract(t *testing.T) {
+	srv := fast(t)
+	bridgetest.TestSink(t, sinkHarness(srv))
+	bridgetest.TestRecoverable(t, sinkHarness(srv))
+}

@@ -1,0 +1,178 @@
+package kinesisstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// round puts the first record of each lane: intents, put, results.
+func (s *Sink) round(ctx context.Context, batch []*lane) error {
+	entry, err := s.intend(ctx, batch)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	out, err := s.put(ctx, batch)
+	switch {
+	case err == nil && len(out.Records) == len(batch):
+		s.answered(batch, entry, out.Records)
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil && !uncertain(err):
+		return s.refused(batch, entry, s.classify("PutRecords", err))
+	}
+	return s.find(ctx, batch, entry, began)
+}
+
+// intend writes ahead what is about to be put, together with what came of the last put. No
+// later record of a key is thus put before the earlier one's result is durable. If that
+// took so long that somebody else may have waited for this put in vain, it is written
+// again: a worker that was stopped in between learns there that it lost its task.
+func (s *Sink) intend(ctx context.Context, batch []*lane) (bridge.Position, error) {
+	e := bridge.LedgerEntry{Settled: s.settled, Intents: make([]bridge.Intent, len(batch))}
+	for i, l := range batch {
+		r := l.queue[0].rec
+		e.Intents[i] = bridge.Intent{Origin: r.Origin, Key: l.key, Time: r.Time, Digest: s.digest(r.Key, r.Value)}
+	}
+	for {
+		began := time.Now()
+		at, err := s.conf.Ledger.Append(ctx, e)
+		if err != nil {
+			return at, fmt.Errorf("write ahead in the ledger: %w", err)
+		}
+		s.settled = nil
+		if err := s.conf.Watch.Alive(); err != nil {
+			return at, err
+		}
+		if time.Since(began) < s.conf.PutTimeout {
+			return at, nil
+		}
+		e.Settled = unstored(at, len(batch))
+	}
+}
+
+// unstored says of every intent of an entry that it was not put.
+func unstored(entry bridge.Position, n int) []bridge.Settled {
+	out := make([]bridge.Settled, n)
+	for i := range out {
+		out[i] = bridge.Settled{Entry: entry, Index: i}
+	}
+	return out
+}
+
+// digest is what an intent is recognised by. A null value is put as an empty one.
+func (s *Sink) digest(key, value []byte) uint64 {
+	if value == nil {
+		value = []byte{}
+	}
+	return s.conf.Tagger.Digest(key, value)
+}
+
+func (s *Sink) put(ctx context.Context, batch []*lane) (*kinesis.PutRecordsOutput, error) {
+	name, arn := s.ids()
+	in := &kinesis.PutRecordsInput{StreamName: name, StreamARN: arn, Records: make([]types.PutRecordsRequestEntry, len(batch))}
+	for i, l := range batch {
+		value := l.queue[0].rec.Value
+		if value == nil {
+			value = []byte{}
+		}
+		in.Records[i] = types.PutRecordsRequestEntry{PartitionKey: &l.key, Data: value}
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.conf.PutTimeout)
+	defer cancel()
+	return s.api.PutRecords(ctx, in)
+}
+
+// answered deals with the answer to one put, record by record.
+func (s *Sink) answered(batch []*lane, entry bridge.Position, results []types.PutRecordsResultEntry) {
+	for i, l := range batch {
+		r := &results[i]
+		if r.ErrorCode == nil && r.SequenceNumber != nil && r.ShardId != nil {
+			s.stored(l, entry, i, *r.ShardId, bridge.Position{Seq: *r.SequenceNumber})
+			continue
+		}
+		class := codes[aws.ToString(r.ErrorCode)]
+		if class == nil {
+			class = bridge.ErrTransient
+		}
+		s.notStored(l, entry, i, fmt.Errorf("put record: %s: %w", aws.ToString(r.ErrorCode), class))
+	}
+}
+
+func (s *Sink) stored(l *lane, entry bridge.Position, i int, shard string, at bridge.Position) {
+	s.settled = append(s.settled, bridge.Settled{Entry: entry, Index: i, Stored: true, Partition: shard, Position: at})
+	if at.After(s.ends[shard]) {
+		s.ends[shard] = at
+	}
+	s.resolve(l, bridge.Ack{Partition: shard, Position: at, Log: entry})
+}
+
+func (s *Sink) notStored(l *lane, entry bridge.Position, i int, err error) {
+	s.settled = append(s.settled, bridge.Settled{Entry: entry, Index: i})
+	s.resolve(l, bridge.Ack{Err: err})
+}
+
+// refused deals with a call that was certainly not carried out.
+func (s *Sink) refused(batch []*lane, entry bridge.Position, err error) error {
+	for i, l := range batch {
+		s.notStored(l, entry, i, err)
+	}
+	if bridge.Retryable(err) {
+		return nil
+	}
+	return err
+}
+
+// find deals with a call whose fate is unknown. It is not repeated: what it stored is on
+// the shards once its time is over, and only then.
+func (s *Sink) find(ctx context.Context, batch []*lane, entry bridge.Position, began time.Time) error {
+	if err := pause(ctx, time.Until(began.Add(s.conf.PutTimeout))); err != nil {
+		return err
+	}
+	doubts := map[string]*doubt{}
+	for i, l := range batch {
+		r := l.queue[0].rec
+		doubts[l.key] = &doubt{entry: entry, index: i, intent: bridge.Intent{Origin: r.Origin, Key: l.key, Digest: s.digest(r.Key, r.Value)}}
+	}
+	if err := s.look(ctx, doubts, s.ends, began.Add(-clockSkew)); err != nil {
+		return err
+	}
+	for i, l := range batch {
+		if d := doubts[l.key]; d.shard != "" {
+			s.stored(l, entry, i, d.shard, d.at)
+		} else {
+			s.notStored(l, entry, i, errNotThere)
+		}
+	}
+	return nil
+}
+
+var errNotThere = fmt.Errorf("a put got no answer, and did not take effect in its time: %w", bridge.ErrTransient)
+
+// clockSkew is more than the clocks of client and service may differ: beyond five minutes
+// the service refuses signatures.
+const clockSkew = 15 * time.Minute
+
+// errTail is wrapped around what went wrong while shards were read back.
+func (s *Sink) readBack(ctx context.Context, what string, try func() error) error {
+	wait := 50 * time.Millisecond
+	for {
+		err := try()
+		if err == nil || !bridge.Retryable(err) {
+			return err
+		}
+		if e := pause(ctx, wait); e != nil {
+			return errors.Join(e, fmt.Errorf("%s: %w", what, err))
+		}
+		wait = min(2*wait, 5*time.Second)
+	}
+}
