@@ -106,9 +106,11 @@ func (f *flow) carry(ctx context.Context, b bridge.Batch) error {
 	if fn := f.r.m.Hooks.Handed; fn != nil && len(recs) > 0 {
 		fn(len(recs))
 	}
+	f.r.underWay.Add(int64(len(recs)))
 	if err := f.write(ctx, recs, w); err != nil {
 		return err
 	}
+	f.r.underWay.Add(-int64(len(recs)))
 	counts.Written += int64(len(recs))
 	f.r.tracker.done(f.part.ID, w, b, counts)
 	f.r.goal.saw(f.part.ID, b, newest)

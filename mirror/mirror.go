@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -117,6 +118,7 @@ type run struct {
 	present  presence
 	goal     *goal
 	group    *errgroup.Group
+	underWay atomic.Int64
 	lastSave time.Time // of the saver only
 	saveNow  chan struct{}
 	relist   chan struct{}

@@ -11,7 +11,9 @@ import (
 type Progress struct {
 	Source, Target bridge.Identity
 	Counts         bridge.Counts
-	Partitions     []PartitionProgress
+	// UnderWay is how many records were given to the sink and are in no count yet.
+	UnderWay   int64
+	Partitions []PartitionProgress
 }
 
 // A PartitionProgress is one source partition. Its Row is what is done, which can be more
@@ -31,7 +33,7 @@ func (m *Mirror) Progress() Progress {
 	if r == nil {
 		return Progress{}
 	}
-	p := Progress{Source: r.source, Target: r.target}
+	p := Progress{Source: r.source, Target: r.target, UnderWay: r.underWay.Load()}
 	p.Counts, p.Partitions = r.tracker.progress()
 	for i := range p.Partitions {
 		s := &p.Partitions[i]

@@ -89,9 +89,13 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// Each row adds lines to a good file and names the one fault that it then has.
-func TestFaults(t *testing.T) {
-	for _, c := range []struct{ name, base, old, new, want string }{
+// A faultCase puts new in the place of old in a good file and names the one fault that
+// the file then has.
+type faultCase struct{ name, base, old, new, want string }
+
+// Keys, names and the Kinesis side.
+func TestFaultsOfNames(t *testing.T) {
+	oneFault(t, []faultCase{
 		{"unknown key", toKafka, "kafka:", "kafak: 1\nkafka:", "6:1 kafak: unknown setting; did you mean kafka?"},
 		{"unknown key in a group", toKafka, "  region", "  regiom: x\n  region", "5:3 kinesis.regiom: unknown setting; did you mean region?"},
 		{"given twice", toKafka, "  topic", "  topic: a\n  topic", "9:3 kafka.topic: is given twice"},
@@ -109,6 +113,12 @@ func TestFaults(t *testing.T) {
 		{"role", toKafka, "  region", "  role_arn: admin\n  region", "5:13 kinesis.role_arn: "},
 		{"topic", toKafka, "topic: orders", "topic: a/b", `8:10 kafka.topic: "a/b" is not a topic name`},
 		{"own topic", toKafka, "topic: orders", "topic: bridge.orders.checkpoints", "8:10 kafka.topic: "},
+	})
+}
+
+// The Kafka side.
+func TestFaultsOfKafka(t *testing.T) {
+	oneFault(t, []faultCase{
 		{"no brokers", toKafka, "  brokers: [127.0.0.1:9092]\n", "", "6:1 kafka.brokers: is required"},
 		{"broker without port", toKafka, "127.0.0.1:9092", "127.0.0.1", `"127.0.0.1" is not an address host:port`},
 		{"broker port", toKafka, "127.0.0.1:9092", "h:99999", `"h:99999" is not an address host:port`},
@@ -116,6 +126,17 @@ func TestFaults(t *testing.T) {
 		{"min in-sync of one", toKafka, "  topic", "  min_insync_replicas: 1\n  topic", "kafka.min_insync_replicas: 1 loses acknowledged records"},
 		{"partitions", toKafka, "  topic", "  partitions: -1\n  topic", "kafka.partitions: -1 is not in the range 1 to 200000"},
 		{"partitions in words", toKafka, "  topic", "  partitions: many\n  topic", `kafka.partitions: "many" is not a whole number`},
+		{"password without need", toKafka, "  topic", "  security: {username: x}\n  topic", "kafka.security.username: needs the sasl_ protocols, but protocol is none"},
+		{"sasl without user", toKafka, "  topic", "  security: {protocol: sasl_plain, username: u}\n  topic", "kafka.security.password: is required for protocol sasl_plain"},
+		{"half a certificate", toKafka, "  topic", "  security: {protocol: tls, key_file: k}\n  topic", "kafka.security.cert_file: and key_file belong together"},
+		{"certificate without TLS", toKafka, "  topic", "  security: {ca_file: k}\n  topic", "kafka.security.ca_file: needs TLS, but protocol is none"},
+		{"no properties", toKafka, "  topic", "  client_properties: none\n  topic", "kafka.client_properties: cannot be read: "},
+	})
+}
+
+// What the documentation names and this version refuses, and what stands beside it.
+func TestWhatComesLater(t *testing.T) {
+	oneFault(t, []faultCase{
 		{"fan-out", toKafka, "  region", "  read: fan-out\n  region", `kinesis.read: "fan-out" is not available in this version`},
 		{"aggregation", toKafka, "  region", "  aggregation: opaque\n  region", `kinesis.aggregation: "opaque" is not available in this version`},
 		{"format kpl", toKafka, "  region", "  format: kpl\n  region", `kinesis.format: "kpl" is not available in this version`},
@@ -143,6 +164,12 @@ func TestFaults(t *testing.T) {
 		{"loss", toKafka, "workflow", "accept_loss: [order]\nworkflow", `"order" is not timestamp, headers or tombstones`},
 		{"start of the other direction", toKafka, "workflow", "start: earliest\nworkflow", `"earliest" is not trim-horizon, latest or a time`},
 		{"start on a day", toKafka, "workflow", "start: 2026-01-31\nworkflow", `"2026-01-31" is not`},
+	})
+}
+
+// Values that are not what the setting takes.
+func TestFaultsOfValues(t *testing.T) {
+	oneFault(t, []faultCase{
 		{"duration without unit", toKafka, "workflow", "put_timeout: 10\nworkflow", `1:14 put_timeout: "10" is not a duration`},
 		{"negative duration", toKafka, "workflow", "put_timeout: -1s\nworkflow", "is not a duration"},
 		{"short duration", toKafka, "workflow", "session_timeout: 10ms\nworkflow", "session_timeout: 10ms is not in the range 1s to 1h"},
@@ -153,12 +180,12 @@ func TestFaults(t *testing.T) {
 		{"group for a value", toKafka, "workflow: orders", "workflow: {name: orders}", "a group of settings where one value was expected"},
 		{"truth for text", toKafka, "workflow: orders", "workflow: true", "true where text was expected; write it in quotes"},
 		{"merge key", toKafka, "kafka:", "<<: {a: b}\nkafka:", "merge keys are not supported"},
-		{"password without need", toKafka, "  topic", "  security: {username: x}\n  topic", "kafka.security.username: needs the sasl_ protocols, but protocol is none"},
-		{"sasl without user", toKafka, "  topic", "  security: {protocol: sasl_plain, username: u}\n  topic", "kafka.security.password: is required for protocol sasl_plain"},
-		{"half a certificate", toKafka, "  topic", "  security: {protocol: tls, key_file: k}\n  topic", "kafka.security.cert_file: and key_file belong together"},
-		{"certificate without TLS", toKafka, "  topic", "  security: {ca_file: k}\n  topic", "kafka.security.ca_file: needs TLS, but protocol is none"},
-		{"no properties", toKafka, "  topic", "  client_properties: none\n  topic", "kafka.client_properties: cannot be read: "},
-	} {
+	})
+}
+
+func oneFault(t *testing.T, cases []faultCase) {
+	t.Helper()
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := loadText(t, strings.Replace(c.base, c.old, c.new, 1))
 			faults := faultsOf(err)
@@ -308,4 +335,43 @@ func FuzzConfig(f *testing.F) {
 			t.Fatalf("%q is shown as %q, which means something else", text, shown.String())
 		}
 	})
+}
+
+// A reference is a whole value, is never looked into again, and must lead somewhere.
+func TestReferences(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"plain": "pa$$ word\n", "crlf": "x\r\n", "two": "a\n\n", "empty": "\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := func(name string) (string, bool) {
+		v, ok := map[string]string{"A": "1", "NESTED": "${env:A}", "EMPTY": ""}[name]
+		return v, ok
+	}
+	for _, c := range []struct{ in, want string }{ // want "" is a fault
+		{"plain", "plain"},
+		{"a ${env:A}", "a ${env:A}"},
+		{"$A", "$A"},
+		{"${env:A}", "1"},
+		{"${env:NESTED}", "${env:A}"},
+		{"${env:EMPTY}", ""},
+		{"${env:NONE}", ""},
+		{"${env:}", ""},
+		{"${env:A", ""},
+		{"${A}", ""},
+		{"${env:A}x", ""},
+		{"${file:" + dir + "/plain}", "pa$$ word"},
+		{"${file:" + dir + "/crlf}", "x"},
+		{"${file:" + dir + "/two}", "a\n"},
+		{"${file:" + dir + "/empty}", ""},
+		{"${file:" + dir + "/none}", ""},
+		{"${file:" + dir + "}", ""},
+	} {
+		d := &decoder{env: env}
+		got, referred, err := d.resolve(c.in)
+		if got != c.want || (err != nil) != (c.want == "") || referred != strings.HasPrefix(c.in, "${") {
+			t.Errorf("%s is %q, %v; want %q", c.in, got, err, c.want)
+		}
+	}
 }

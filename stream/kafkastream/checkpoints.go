@@ -53,6 +53,7 @@ type checkpointBody struct {
 	bridge.Checkpoint
 	Producer int64 `json:"producer"`
 	Epoch    int16 `json:"epoch"`
+	Fenced   bool  `json:"fenced"` // by a transactional id
 	// Sources spells out the short identities of the provenance headers.
 	Sources map[string]bridge.Identity `json:"sources"`
 }
@@ -135,6 +136,7 @@ type history struct {
 	key        *bridge.WorkflowKey
 	producers  []int64
 	checkpoint bridge.Checkpoint
+	fenced     bool
 	deltas     int // since the last snapshot
 }
 
@@ -199,7 +201,7 @@ func (h *history) apply(r fetchedRecord, workflow string, key *bridge.WorkflowKe
 		for _, p := range b.Forget {
 			delete(rows, p)
 		}
-		h.checkpoint = b.Checkpoint
+		h.checkpoint, h.fenced = b.Checkpoint, b.Fenced
 		h.checkpoint.Rows, h.checkpoint.Forget = nil, nil
 		return nil
 	}
@@ -241,13 +243,14 @@ func StoredKey(ctx context.Context, c *Client, workflow string) (bridge.Workflow
 }
 
 // ReadCheckpoint returns the checkpoint of a task without taking it over, and the zero
-// Checkpoint if there is none.
-func ReadCheckpoint(ctx context.Context, c *Client, workflow string, task int, key bridge.WorkflowKey) (bridge.Checkpoint, error) {
+// Checkpoint if there is none. It also tells whether the session that saved it was fenced:
+// whether the next one can keep it from writing.
+func ReadCheckpoint(ctx context.Context, c *Client, workflow string, task int, key bridge.WorkflowKey) (cp bridge.Checkpoint, fenced bool, err error) {
 	h, err := readHistory(ctx, c, workflow, task, &key)
 	if errors.Is(err, bridge.ErrMissing) {
-		return bridge.Checkpoint{}, nil
+		return bridge.Checkpoint{}, false, nil
 	}
-	return h.checkpoint, err
+	return h.checkpoint, h.fenced, err
 }
 
 // Checkpoints keeps the task's checkpoint in the workflow's compacted topic. It implements
@@ -311,7 +314,7 @@ func (c *Checkpoints) Save(ctx context.Context, cp bridge.Checkpoint) error {
 		}
 	}
 	s := c.session
-	err := s.put(ctx, key, checkpointBody{Checkpoint: cp, Producer: s.id, Epoch: s.epoch,
+	err := s.put(ctx, key, checkpointBody{Checkpoint: cp, Producer: s.id, Epoch: s.epoch, Fenced: s.fenced,
 		Sources: map[string]bridge.Identity{fmt.Sprintf("%08x", bridge.SourceID(cp.Source)): cp.Source}})
 	if err != nil {
 		return err

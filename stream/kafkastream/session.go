@@ -34,8 +34,8 @@ type SessionConfig struct {
 	RefreshEvery time.Duration
 	// Watch is asked before each send; nil is always alive.
 	Watch *bridge.Watch
-	// Compression of what is written to the target: none, lz4 or zstd.
-	Compression sarama.CompressionCodec
+	// Compression of what is written: "none", "lz4" or "zstd"; none if empty.
+	Compression string
 	Logger      *slog.Logger // nil logs nothing
 }
 
@@ -62,6 +62,8 @@ type Session struct {
 
 const defaultRefresh = time.Hour
 
+var codecs = map[string]sarama.CompressionCodec{"": sarama.CompressionNone, "none": sarama.CompressionNone, "lz4": sarama.CompressionLZ4, "zstd": sarama.CompressionZSTD}
+
 // OpenSession takes the task over. It returns when no older session can append anything
 // more, and wraps ErrDenied, ErrUnreachable or ErrMissing if it could not begin, and
 // ErrState if the workflow's topics are those of another workflow of this name.
@@ -87,6 +89,9 @@ func (s *Session) Restart(ctx context.Context) (*Session, error) {
 }
 
 func openSession(ctx context.Context, c SessionConfig, id int64, epoch int16) (*Session, error) {
+	if _, ok := codecs[c.Compression]; !ok {
+		return nil, fmt.Errorf("compression %q is none of none, lz4, zstd: %w", c.Compression, bridge.ErrRefused)
+	}
 	c.Tasks = max(c.Tasks, 1)
 	s := &Session{
 		conf: c, client: c.Client, log: c.Logger, tagger: bridge.NewTagger(c.Key, "kafka stores"),
@@ -118,7 +123,7 @@ func openSession(ctx context.Context, c SessionConfig, id int64, epoch int16) (*
 
 func (s *Session) startProducer(ctx context.Context) {
 	s.producer = newProducer(wire{s.client}, s.id, s.epoch)
-	s.producer.codec = s.conf.Compression
+	s.producer.codec = codecs[s.conf.Compression]
 	s.producer.watch = s.conf.Watch
 	for n := range s.target.Partitions {
 		s.producer.setLimit(partitionID{s.target.Name, int32(n)}, min(defaultBatchBytes, cmpInt(s.target.MaxMessageBytes, defaultBatchBytes)))

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/mirror"
+	"github.com/kinesis-msk-bridge/bridge/state"
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
+)
+
+// A mover is a mirror with the session that owns its task. If the broker loses track of
+// the session's producer, it takes the task again, as nobody else may, and begins anew
+// with a look at the target.
+type mover struct {
+	*pair
+	workflow state.Workflow
+	drained  chan struct{}
+	once     sync.Once
+
+	mu      sync.Mutex
+	current *mirror.Mirror
+	session *kafkastream.Session
+	last    mirror.Progress
+}
+
+// restarts bounds how often in a row the task is taken again without a record moved.
+const restarts = 5
+
+func (m *mover) Run(ctx context.Context) error {
+	watch := bridge.NewWatch(time.Duration(m.Config.SessionTimeout))
+	var err error
+	for n := 0; n < restarts; n++ {
+		before := m.Progress().Counts.Read
+		if err = m.take(ctx, watch); err != nil {
+			return err
+		}
+		err = m.carry(ctx, watch)
+		if err == nil || !bridge.Retryable(err) || ctx.Err() != nil {
+			return err
+		}
+		if m.Progress().Counts.Read > before {
+			n = 0
+		}
+		m.Log.Warn("begins anew with a look at the target", "error", err)
+	}
+	return err
+}
+
+// take opens the session of the task, or takes it again.
+func (m *mover) take(ctx context.Context, watch *bridge.Watch) (err error) {
+	if m.session != nil {
+		m.session, err = m.session.Restart(ctx)
+		return err
+	}
+	c := kafkastream.SessionConfig{
+		Client: m.kafka, Workflow: m.workflow.Name, Tasks: m.Config.Tasks, Key: m.workflow.Key,
+		ReplicationFactor: m.Config.Kafka.ReplicationFactor, Watch: watch, Logger: m.Log,
+		Retention: max(30*24*time.Hour, 2*m.kinesis.Info().Retention),
+	}
+	if m.Config.Direction == kinesisToKafka {
+		c.Target, c.Compression = m.Config.Kafka.Topic, m.Config.Kafka.Compression
+	}
+	m.session, err = kafkastream.OpenSession(ctx, c)
+	return err
+}
+
+// carry runs one mirror beside what keeps its session.
+func (m *mover) carry(ctx context.Context, watch *bridge.Watch) (err error) {
+	next, err := m.mirror(ctx, watch)
+	if err != nil {
+		return errors.Join(err, m.session.Close())
+	}
+	m.mu.Lock()
+	m.current = next
+	m.mu.Unlock()
+	defer func() {
+		m.mu.Lock()
+		m.last = next.Progress()
+		m.mu.Unlock()
+		if closeErr := errors.Join(next.Sink.Close(), m.session.Close()); err == nil {
+			err = closeErr
+		}
+	}()
+	group, work := errgroup.WithContext(ctx)
+	beside, stop := context.WithCancel(work)
+	defer stop()
+	group.Go(func() error { return m.session.Run(beside) })
+	group.Go(func() error { return watch.Run(beside) })
+	group.Go(func() error {
+		select {
+		case <-m.drained:
+			next.Drain()
+		case <-beside.Done():
+		}
+		return nil
+	})
+	group.Go(func() error {
+		defer stop()
+		return next.Run(work)
+	})
+	return group.Wait()
+}
+
+// mirror puts the two ends together.
+func (m *mover) mirror(ctx context.Context, watch *bridge.Watch) (*mirror.Mirror, error) {
+	keys, err := m.Config.strategy(m.topic.Partitions)
+	if err != nil {
+		return nil, err
+	}
+	out := &mirror.Mirror{
+		Checkpoints: m.session.Checkpoints(), Keys: keys, Start: m.Config.startTime(),
+		Interval: time.Duration(m.Config.CheckpointInterval), UntilCaughtUp: m.settings.Run.UntilCaughtUp, Logger: m.Log,
+	}
+	if !m.workflow.Pinned.StartAt.IsZero() {
+		out.Start = m.workflow.Pinned.StartAt
+	}
+	stamp := bridge.StampConfig{Workflow: m.workflow.Name, Key: m.workflow.Key, Epoch: m.workflow.Epoch, Target: m.topic.Identity()}
+	if m.Config.Direction == kinesisToKafka {
+		stamp.Source = m.source
+		out.Source = m.kinesis.Source(kinesisstream.SourceConfig{ExplicitHashKey: m.warnHashKeys()})
+		out.Sink = m.session.Sink(kafkastream.SinkConfig{Stamp: bridge.NewStamp(stamp)})
+		out.Compacted = strings.Contains(m.topic.CleanupPolicy, "compact")
+		return out, nil
+	}
+	stamp.Known = []bridge.Identity{m.target}
+	source, err := kafkastream.NewSource(ctx, kafkastream.SourceConfig{
+		Client: m.kafka, Topic: m.topic.Name, Partitions: m.topic.Partitions, ID: m.topic.ID, Stamp: bridge.NewStamp(stamp),
+	})
+	if err != nil {
+		return nil, err
+	}
+	out.Source = source
+	out.Sink = m.kinesis.Sink(ctx, kinesisstream.SinkConfig{
+		Ledger: m.session.Ledger(m.source), Tagger: bridge.NewTagger(m.workflow.Key, "digest"), Watch: watch,
+		PutTimeout:    time.Duration(m.Config.PutTimeout),
+		AcceptHeaders: m.accepts("headers"), AcceptTombstones: m.accepts("tombstones"),
+		Rewind: func(n int64) { out.Rewound(n) },
+	})
+	return out, nil
+}
+
+func (m *mover) accepts(loss string) bool {
+	for _, l := range m.Config.AcceptLoss {
+		if l == loss {
+			return true
+		}
+	}
+	return false
+}
+
+// warnHashKeys warns once of producers that choose the shard themselves.
+func (m *mover) warnHashKeys() func(shard string) {
+	var once sync.Once
+	return func(shard string) {
+		once.Do(func() {
+			m.Log.Warn("producers choose hash keys: records of one key can be in several shards, and have no order to keep", "shard", shard)
+		})
+	}
+}
+
+func (m *mover) Drain() { m.once.Do(func() { close(m.drained) }) }
+
+func (m *mover) Progress() mirror.Progress {
+	m.mu.Lock()
+	current, last := m.current, m.last
+	m.mu.Unlock()
+	if current == nil {
+		return last
+	}
+	if p := current.Progress(); !p.Source.IsZero() {
+		return p
+	}
+	return last
+}
