@@ -3,6 +3,8 @@ package kafkastream
 import (
 	"context"
 	"iter"
+	"slices"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -61,4 +63,35 @@ func Records(block *sarama.FetchResponseBlock, stamp *bridge.Stamp) func() []bri
 	f := unpack(block, 0, sarama.ReadCommitted)
 	r := &reader{source: &Source{stamp: stamp}, partition: "0", cursor: &cursor{next: f.next}}
 	return func() []bridge.Record { return r.records(f.batches, 0) }
+}
+
+// AppendFrom appends values to partition 0 of a topic, three a batch, in the name of a
+// producer id without history, beginning with a sequence number.
+func AppendFrom(ctx context.Context, c *Client, topic string, sequence int32, values []string) error {
+	id, epoch, err := (&Session{client: c}).initPlain(ctx)
+	if err != nil {
+		return err
+	}
+	p := newProducer(wire{c}, id, epoch)
+	to := partitionID{topic, 0}
+	p.lineTo(to).sequence = sequence
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- p.run(ctx) }()
+	for batch := range slices.Chunk(values, 3) {
+		var entries []entry
+		for _, v := range batch {
+			entries = append(entries, entry{Record: sarama.Record{Value: []byte(v)}, time: time.UnixMilli(1)})
+		}
+		pc := newPiece(to, entries)
+		if err := p.append(ctx, pc); err != nil {
+			return err
+		}
+		if pc.err != nil {
+			return pc.err
+		}
+	}
+	stop()
+	return <-ended
 }
