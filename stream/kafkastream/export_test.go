@@ -3,6 +3,7 @@ package kafkastream
 import (
 	"context"
 	"iter"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -68,7 +69,7 @@ func Records(block *sarama.FetchResponseBlock, stamp *bridge.Stamp) func() []bri
 // AppendFrom appends values to partition 0 of a topic, three a batch, in the name of a
 // producer id without history, beginning with a sequence number.
 func AppendFrom(ctx context.Context, c *Client, topic string, sequence int32, values []string) error {
-	id, epoch, err := (&Session{client: c}).initPlain(ctx)
+	id, epoch, err := (&Session{client: c, log: slog.New(slog.DiscardHandler)}).initPlain(ctx)
 	if err != nil {
 		return err
 	}

@@ -235,15 +235,18 @@ func (s *Session) initProducer(ctx context.Context, id int64, epoch int16) (int6
 	return s.id, s.epoch, err
 }
 
-func (s *Session) initPlain(ctx context.Context) (int64, int16, error) {
-	r, err := await(ctx, s.client, func() (*sarama.InitProducerIDResponse, error) { return s.client.cl.InitProducerID() })
-	if err != nil {
-		return 0, 0, err
-	}
-	if r.Err != sarama.ErrNoError {
-		return 0, 0, classify(r.Err)
-	}
-	return r.ProducerID, r.ProducerEpoch, nil
+func (s *Session) initPlain(ctx context.Context) (id int64, epoch int16, err error) {
+	err = s.patiently(ctx, "get a producer id", func() error {
+		r, err := await(ctx, s.client, func() (*sarama.InitProducerIDResponse, error) { return s.client.cl.InitProducerID() })
+		if err == nil && r.Err != sarama.ErrNoError {
+			err = classify(r.Err)
+		}
+		if err == nil {
+			id, epoch = r.ProducerID, r.ProducerEpoch
+		}
+		return err
+	})
+	return id, epoch, err
 }
 
 // emptyTransaction begins and aborts a transaction over the partitions: one marker in each.
