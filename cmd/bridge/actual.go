@@ -61,7 +61,10 @@ const tailLag = 10 * time.Second
 // watch logs progress until ctx ends, and notes in the state when the backfill is over
 // and when draining begins.
 func (r *mirrorRun) watch(ctx, drain context.Context) {
-	const look = time.Second
+	look := time.Second
+	if every := r.Run.ProgressInterval; every > 0 {
+		look = min(look, every)
+	}
 	t := time.NewTicker(look)
 	defer t.Stop()
 	last, lastAt := int64(-1), r.began
@@ -113,6 +116,6 @@ func (r *mirrorRun) report(p mirror.Progress, rate float64) {
 			worst, lag = row.Partition, row.Lag
 		}
 	}
-	r.Log.Info("progress", "read", p.Counts.Read, "written", p.Counts.Written, "already_present", p.Counts.Present,
+	r.Log.Info("progress", "read", p.Counts.Read, "written", p.Counts.Written, "already_present", p.Counts.Present, "under_way", p.UnderWay,
 		"per_second", int64(rate), "lag_max", lag.Round(time.Millisecond), "partition", worst, "waiting_for_parents", waiting)
 }
