@@ -136,8 +136,8 @@ state: "file:%s"
 // copyState copies the state, as somebody does who moves the worker to another machine.
 func (j *job) copyState(from, to string) {
 	j.t.Helper()
-	if err := os.CopyFS(filepath.Join(j.dir, to), os.DirFS(filepath.Join(j.dir, from))); err != nil {
-		j.t.Fatal(err)
+	if out, err := exec.Command("cp", "-pr", filepath.Join(j.dir, from), filepath.Join(j.dir, to)).CombinedOutput(); err != nil {
+		j.t.Fatalf("%v: %s", err, out)
 	}
 }
 
@@ -200,9 +200,9 @@ func (j *job) start(args ...string) *child {
 	return c
 }
 
-// mirror starts mirror run, which says ten times a second and more how far it is.
+// mirror starts mirror run, which says every few milliseconds how far it is.
 func (j *job) mirror(state string, more ...string) *child {
-	return j.start(append([]string{"mirror", "run", "--config", j.config(state), "--progress-interval", "20ms"}, more...)...)
+	return j.start(append([]string{"mirror", "run", "--config", j.config(state), "--progress-interval", "5ms"}, more...)...)
 }
 
 func (c *child) signal(s syscall.Signal) { _ = c.cmd.Process.Signal(s) }

@@ -82,7 +82,7 @@ func nullKeys(rows []checker.Row) []checker.Row {
 // A killer ends the process at a moment that it chooses by the process's own counters.
 type killer struct {
 	rng                         *rand.Rand
-	kills, found, present, most int64
+	kills, found, present, busy int64
 	inFlight                    int64
 }
 
@@ -98,12 +98,18 @@ func (k *killer) pass(t *testing.T, j *job, kills, total int) {
 		c := j.mirror("state")
 		// Somewhere between what was done and a share of what is left.
 		target := before + 1 + k.rng.Int64N(max(int64(total)-before, 2)/int64(kills-n+1)*2)
-		c.until("the moment of the kill", func(p progress) bool { return p.Read >= min(target, int64(total)-1) })
+		busy := n%2 == 0 // every second kill falls while records are under way
+		c.until("the moment of the kill", func(p progress) bool {
+			return p.Read >= min(target, int64(total)-1) && (!busy || p.Under > 0 || p.Read >= int64(total)-1)
+		})
 		at := c.at()
 		c.signal(syscall.SIGKILL)
 		<-c.done
 		k.kills++
 		k.inFlight += at.Under
+		if at.Under > 0 {
+			k.busy++
+		}
 		// The next process counts what it finds.
 		next := j.mirror("state")
 		next.until("the first record after the kill", func(p progress) bool { return p.Read > 0 })
@@ -123,9 +129,12 @@ func (k *killer) pass(t *testing.T, j *job, kills, total int) {
 }
 
 func (k *killer) report(t *testing.T) {
-	t.Logf("%d kills, %d in flight in all; %d of %d measured restarts found records present", k.kills, k.inFlight, k.found, k.kills/2)
+	t.Logf("%d kills, %d of them measured with %d records in flight in all; %d of %d measured restarts found records present", k.kills, k.busy, k.inFlight, k.found, k.kills/2)
 	if k.found*3 < k.kills/2 {
 		t.Errorf("not exercised: only %d of %d restarts found something on the target", k.found, k.kills/2)
+	}
+	if k.busy == 0 {
+		t.Error("not exercised: no kill fell while records were under way")
 	}
 }
 
@@ -143,6 +152,9 @@ func TestIntegrationKillsToKafka(t *testing.T) {
 		var feeding sync.WaitGroup
 		feeding.Go(func() { feed(ctx, t, s, rows, 800) })
 		j := newJob(t, toKafka, srv, "source", unique("killed"))
+		if left%20 == 0 {
+			j.more = "checkpoint_interval: 200ms\n"
+		}
 		k.pass(t, j, each/2, len(rows))
 		feeding.Wait()
 		stop()
@@ -169,6 +181,9 @@ func TestIntegrationKillsToKinesis(t *testing.T) {
 		var feeding sync.WaitGroup
 		feeding.Go(func() { produce(ctx, t, topic, rows, 6, 800) })
 		j := newJob(t, toKinesis, srv, "target", topic)
+		if left%20 == 0 {
+			j.more = "checkpoint_interval: 200ms\n"
+		}
 		k.pass(t, j, each/2, len(rows))
 		feeding.Wait()
 		stop()

@@ -35,8 +35,21 @@ type mover struct {
 const restarts = 5
 
 func (m *mover) Run(ctx context.Context) error {
+	// The watch looks on from before the task is taken: to open a session can take longer
+	// than one lasts.
 	watch := bridge.NewWatch(time.Duration(m.Config.SessionTimeout))
-	var err error
+	group, work := errgroup.WithContext(ctx)
+	watching, stop := context.WithCancel(work)
+	group.Go(func() error { return watch.Run(watching) })
+	group.Go(func() error {
+		defer stop()
+		return m.keep(work, watch)
+	})
+	return group.Wait()
+}
+
+// keep takes the task and carries records, again if the broker lost track.
+func (m *mover) keep(ctx context.Context, watch *bridge.Watch) (err error) {
 	for n := 0; n < restarts; n++ {
 		before := m.Progress().Counts.Read
 		if err = m.take(ctx, watch); err != nil {
@@ -93,7 +106,6 @@ func (m *mover) carry(ctx context.Context, watch *bridge.Watch) (err error) {
 	beside, stop := context.WithCancel(work)
 	defer stop()
 	group.Go(func() error { return m.session.Run(beside) })
-	group.Go(func() error { return watch.Run(beside) })
 	group.Go(func() error {
 		select {
 		case <-m.drained:
