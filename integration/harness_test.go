@@ -96,6 +96,7 @@ type job struct {
 	brokers   []string
 	topic     string
 	dir       string
+	replicas  int    // of topics; 1 if zero
 	shards    int    // of a stream to be created; 4 if zero
 	more      string // further lines of the configuration
 }
@@ -119,10 +120,10 @@ func (j *job) config(state string) string {
 	text := fmt.Sprintf(`workflow: %s
 direction: %s
 kinesis: {stream: %s, region: us-east-1, endpoint_url: "%s", format: raw, create: {mode: provisioned, shards: %d}}
-kafka: {brokers: ["%s"], topic: %s, %sreplication_factor: 1}
+kafka: {brokers: ["%s"], topic: %s, %sreplication_factor: %d}
 put_timeout: 1s
 state: "file:%s"
-`, j.workflow, j.direction, j.stream, j.kinesis.URL(), max(j.shards, 4), strings.Join(j.brokers, `","`), j.topic, partitions, filepath.Join(j.dir, state))
+`, j.workflow, j.direction, j.stream, j.kinesis.URL(), max(j.shards, 4), strings.Join(j.brokers, `","`), j.topic, partitions, max(j.replicas, 1), filepath.Join(j.dir, state))
 	if j.direction == toKinesis {
 		text += "accept_loss: [timestamp]\n"
 	}

@@ -31,7 +31,9 @@ func (h *haunting) haunt(t *testing.T, rng *rand.Rand, j *job, total int) result
 	target := 1 + rng.Int64N(int64(total)/3)
 	// A third of the stops at least must fall between a batch built and acknowledged.
 	wantBusy := h.busy*3 < h.runs+1
-	first.until("the moment of the stop", func(p progress) bool { return p.Read >= target && (!wantBusy || p.Under > 0 || p.Read > int64(total)*9/10) })
+	first.until("the moment of the stop", func(p progress) bool {
+		return p.Read >= target && (!wantBusy || p.Under > 0 || p.Read > int64(total)*9/10)
+	})
 	first.signal(syscall.SIGSTOP)
 	stopped := time.Now()
 	if first.at().Under > 0 {
