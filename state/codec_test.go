@@ -224,3 +224,23 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 	})
 }
+
+// Every flipped bit is told as damage, and never as the word of a newer program, unless
+// it is in the number of the format itself.
+func TestFlippedBits(t *testing.T) {
+	whole, err := state.Encode(statetest.Workflow("orders"), 7)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digit := bytes.Index(whole, []byte(`:1,`)) + 1
+	for i := range whole {
+		for bit := range 8 {
+			bad := bytes.Clone(whole)
+			bad[i] ^= 1 << bit
+			_, _, err := state.Decode(bad, "orders")
+			if !errors.Is(err, bridge.ErrState) || i != digit && !strings.Contains(err.Error(), "is damaged") {
+				t.Fatalf("bit %d of byte %d (%q): %v", bit, i, whole[i], err)
+			}
+		}
+	}
+}

@@ -117,6 +117,21 @@ func TestChangedArrival(t *testing.T) {
 	}
 }
 
+// TestClockBackwards stores a record that is older than the one before it.
+func TestClockBackwards(t *testing.T) {
+	srv, client, clock := standing(t, 1, unlimited())
+	clock.Set(birth.Add(10 * time.Second))
+	putAt(t, srv, clock, "a")
+	clock.Set(birth.Add(5 * time.Second))
+	putAt(t, srv, clock, "b")
+	clock.Set(birth.Add(20 * time.Second))
+	for at, want := range map[time.Duration]string{5: "ab", 8: "ab", 10: "ab", 11: ""} {
+		if got, _ := values(t, client, iteratorSince(t, client, birth.Add(at*time.Second))); got != want {
+			t.Errorf("at %d s: got %q, want %q", at, got, want)
+		}
+	}
+}
+
 // TestDamageAcrossBlocks damages a shard of several blocks at random, beside a plain list.
 func TestDamageAcrossBlocks(t *testing.T) {
 	srv, _, _ := standing(t, 1, unlimited())

@@ -30,7 +30,8 @@ type Event struct {
 	// connection was closed without a whole answer, Late that the operation had been
 	// carried out before an error or cut.
 	Faulted, Cut, Late bool
-	// Gone says that the client had hung up before the operation was carried out.
+	// Gone says that the client had hung up before the operation was carried out, as far as
+	// the server had noticed.
 	Gone bool
 }
 
@@ -110,7 +111,8 @@ func (l *events) add(e Event) {
 	l.next = (l.next + 1) % l.size
 }
 
-// Log returns the last events (Config.LogSize), oldest first.
+// Log returns the last events (Config.LogSize), oldest first. An event is in the log before
+// the client can have the answer.
 func (s *Server) Log() []Event {
 	l := &s.events
 	l.mu.Lock()
@@ -119,8 +121,8 @@ func (s *Server) Log() []Event {
 }
 
 // WaitLog waits until n requests have been finished since the server's start, and returns
-// the log. A client may have its answer a little before the server has written down what it
-// did: a test that looks at counts waits here first. The error is that of ctx.
+// the log. A request is finished before its client has the answer; this is for requests
+// whose client has gone. The error is that of ctx.
 func (s *Server) WaitLog(ctx context.Context, n int) ([]Event, error) {
 	l := &s.events
 	for {

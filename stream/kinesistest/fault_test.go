@@ -69,11 +69,10 @@ func TestPutFaults(t *testing.T) {
 			if got := stored(t, srv); got != tc.stored {
 				t.Errorf("stored: got %q, want %q", got, tc.stored)
 			}
-			// The answer may reach the client before the server has written down what it did.
 			if _, err := putLetters(client, "d"); err != nil {
 				t.Errorf("next call: %v", err)
 			}
-			log := finished(t, srv, 2)
+			log := srv.Log()
 			if log[0].Stream != "s" || log[0].N != 1 || !log[0].Time.Equal(birth) {
 				t.Errorf("event: got %+v", log[0])
 			}
@@ -87,8 +86,7 @@ func TestPutFaults(t *testing.T) {
 	}
 }
 
-// finished waits for the log to hold n events: a handler writes its event down after the
-// client may have its answer.
+// finished waits for n finished requests, for clients that have gone.
 func finished(t testing.TB, srv *kinesistest.Server, n int) []kinesistest.Event {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -118,7 +116,7 @@ func TestFailEntries(t *testing.T) {
 	if _, err := putLetters(client, "b"); err != nil || stored(t, srv) != "aceb" {
 		t.Errorf("again: %v, stored %q", err, stored(t, srv))
 	}
-	if log := finished(t, srv, 2); log[0].Failed != 2 || log[0].Throttled != 0 || !log[0].Faulted || log[1].Faulted {
+	if log := srv.Log(); log[0].Failed != 2 || log[0].Throttled != 0 || !log[0].Faulted || log[1].Faulted {
 		t.Errorf("log: got %+v", log)
 	}
 }
@@ -235,6 +233,38 @@ func TestCloseFreesHeldCalls(t *testing.T) {
 	}
 }
 
+// TestCloseWaits carries out what was under way before Close returns, and nothing later.
+func TestCloseWaits(t *testing.T) {
+	srv, client, _ := standing(t, 1, unlimited())
+	st := srv.Stream("s")
+	asked, release, closed := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	srv.SetFault(func(kinesistest.Call) kinesistest.Fault {
+		close(asked)
+		<-release
+		return kinesistest.Fault{}
+	})
+	done := make(chan error)
+	go func() {
+		_, err := putLetters(client, "a")
+		done <- err
+	}()
+	<-asked
+	go func() {
+		defer close(closed)
+		if err := srv.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := <-done; err == nil { // Close has cut the connection
+		t.Error("the call was answered")
+	}
+	close(release)
+	<-closed
+	if got, err := st.Records(first); err != nil || len(got) != 1 {
+		t.Errorf("stored %v (%v), want one record", got, err)
+	}
+}
+
 // TestReadFaults breaks GetRecords.
 func TestReadFaults(t *testing.T) {
 	srv, client, clock := standing(t, 1, unlimited())
@@ -317,7 +347,6 @@ func TestDeny(t *testing.T) {
 	if _, err := putLetters(client, "b"); err != nil || stored(t, srv) != "b" {
 		t.Errorf("allowed again: %v", err)
 	}
-	finished(t, srv, 3)
 	if got := srv.Counts("PutRecords").Denied; got != 1 {
 		t.Errorf("denied: counted %d, want 1", got)
 	}
@@ -349,7 +378,7 @@ func TestLogIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	log := finished(t, srv, 5)
+	log := srv.Log()
 	if len(log) != 3 || log[0].N != 3 || log[2].N != 5 {
 		t.Errorf("log: got %+v", log)
 	}

@@ -90,9 +90,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	if rel, ok := in.(releaser); ok {
 		defer rel.release()
 	}
-	if r.call.Op != "" {
-		defer func() { s.finish(r) }()
-	}
 	if err != nil {
 		s.latency(hr.Context(), begin)
 		s.answerError(w, r, err)
@@ -191,6 +188,7 @@ func (s *Server) perform(w http.ResponseWriter, hr *http.Request, r *request, in
 	r.event.Faulted = !f.isZero()
 	if !s.hold(f.Delay, f.Wait) || f.Cut {
 		r.event.Cut = true
+		s.finish(r)
 		cut(w)
 		return
 	}
@@ -209,6 +207,7 @@ func (s *Server) perform(w http.ResponseWriter, hr *http.Request, r *request, in
 	s.latency(hr.Context(), begin)
 	if !s.hold(f.LateDelay, f.LateWait) || f.LateCut {
 		r.event.Cut, r.event.Late = true, err == nil
+		s.finish(r)
 		cut(w)
 		return
 	}
@@ -299,13 +298,16 @@ func (s *Server) send(w http.ResponseWriter, r *request, status int, inCBOR bool
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("X-Amzn-Requestid", requestID())
+	if r.fault.Truncate {
+		r.event.Cut, r.event.Late = true, r.event.Error == ""
+	}
+	s.finish(r)
 	w.WriteHeader(status)
 	if !r.fault.Truncate {
 		// A client that has hung up is its own affair.
 		_, _ = w.Write(body)
 		return
 	}
-	r.event.Cut, r.event.Late = true, r.event.Error == ""
 	_, _ = w.Write(body[:len(body)/2])
 	_ = http.NewResponseController(w).Flush()
 	cut(w)
@@ -324,8 +326,12 @@ func cut(w http.ResponseWriter) {
 	_ = conn.Close()
 }
 
-// finish writes down what became of a request.
+// finish writes down what becomes of a request, before the client can know: a test that has
+// its answer finds the event in the log.
 func (s *Server) finish(r *request) {
+	if r.call.Op == "" {
+		return
+	}
 	e := &r.event
 	e.Time = s.Now()
 	e.Op, e.N, e.Stream, e.Shard = r.call.Op, r.call.N, r.call.Stream, r.call.Shard
