@@ -28,6 +28,8 @@ type Floor struct {
 	Partitions map[string]Position `json:"partitions,omitempty"`
 	// Log is the last such position of the sink's Ledger, zero if it has none.
 	Log Position `json:"log,omitzero"`
+	// Clean: nothing was under way when this was noted, and nothing stands behind it.
+	Clean bool `json:"-"`
 }
 
 // Counts says what became of the records that were read since the workflow began:
@@ -110,6 +112,7 @@ type Recoverable interface {
 	// partition, up to what was there when it was called. It ends with a *GapError if
 	// that cannot be told: the beginning of the range is gone, or the target ends before
 	// from. Copies that another producer made of the mirror's records are not yielded.
+	// From a Clean floor it yields nothing, and only notes where the target stands.
 	// Before Tail ends, everything that an earlier worker could still have had under way
 	// is either on the target or can come no more (Kafka) or has had its time (Kinesis).
 	Tail(ctx context.Context, from Floor) iter.Seq2[Placed, error]
@@ -133,9 +136,11 @@ type Settled struct {
 }
 
 // A LedgerEntry is what a Ledger holds as one record: first what became of earlier
-// intents, then the next ones. At is its own position, set when it is read.
+// intents, then the next ones. At is its own position and Time is when it was appended,
+// by the clock of whoever did; both are set when it is read.
 type LedgerEntry struct {
 	At      Position
+	Time    time.Time
 	Settled []Settled
 	Intents []Intent
 }
@@ -145,7 +150,7 @@ type LedgerEntry struct {
 // safe for concurrent use.
 type Ledger interface {
 	// Append returns the entry's position when it is durable. It wraps ErrFenced if
-	// another worker owns the task. The entry's At is ignored.
+	// another worker owns the task. The entry's At and Time are ignored.
 	Append(ctx context.Context, e LedgerEntry) (Position, error)
 	// Read yields the entries behind after, up to the end of the log at the time of the
 	// call. It ends with a *GapError if entries behind after are gone.

@@ -89,7 +89,7 @@ func entry(n int) bridge.LedgerEntry {
 	return e
 }
 
-// sameEntry compares all but At.
+// sameEntry compares all but At and Time.
 func sameEntry(a, b bridge.LedgerEntry) bool {
 	return slices.Equal(a.Settled, b.Settled) && slices.EqualFunc(a.Intents, b.Intents, func(x, y bridge.Intent) bool {
 		same := x.Time.Equal(y.Time)

@@ -22,15 +22,17 @@ type there struct {
 	where map[string]bridge.Position
 }
 
-// scan asks the sink what is on the target, unless the last stop was clean.
+// scan asks the sink what is on the target, which is nothing new after a clean stop.
 func (r *run) scan(ctx context.Context, cp bridge.Checkpoint, rows map[string]bridge.Row) (presence, error) {
 	found := presence{}
 	sink, ok := r.m.Sink.(bridge.Recoverable)
-	if !ok || cp.Clean {
+	if !ok {
 		return found, nil
 	}
+	from := cp.Floor
+	from.Clean = cp.Clean
 	n := 0
-	for placed, err := range sink.Tail(ctx, cp.Floor) {
+	for placed, err := range sink.Tail(ctx, from) {
 		if err != nil {
 			return nil, fmt.Errorf("look for what is on the target already: %w", err)
 		}

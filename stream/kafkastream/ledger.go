@@ -71,7 +71,7 @@ func (l *Ledger) read(ctx context.Context, after bridge.Position, yield func(bri
 		if err != nil {
 			return fmt.Errorf("offset %d of %s, written %s: %w", r.Offset, s.own.ledger, r.Time.Format(time.RFC3339), err)
 		}
-		e.At = bridge.OffsetPosition(r.Offset)
+		e.At, e.Time = bridge.OffsetPosition(r.Offset), r.Time
 		if !yield(e, nil) {
 			return nil
 		}

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
 )
@@ -77,7 +78,7 @@ func (w *LedgerWriter) Append(ctx context.Context, e bridge.LedgerEntry) (bridge
 	if w.epoch != w.l.epoch {
 		return bridge.Position{}, fmt.Errorf("append to the ledger with epoch %d of %d: %w", w.epoch, w.l.epoch, bridge.ErrFenced)
 	}
-	e.At = bridge.OffsetPosition(w.l.next)
+	e.At, e.Time = bridge.OffsetPosition(w.l.next), time.Now()
 	e.Settled, e.Intents = slices.Clone(e.Settled), slices.Clone(e.Intents)
 	w.l.next++
 	w.l.entries = append(w.l.entries, e)

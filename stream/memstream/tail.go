@@ -16,6 +16,9 @@ import (
 // this beginning is gone is a gap.
 func (k *sink) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bridge.Placed, error] {
 	return func(yield func(bridge.Placed, error) bool) {
+		if from.Clean {
+			return
+		}
 		list, err := k.tail(ctx, from)
 		// What stands before the gap is yielded, so that the caller may use it.
 		for _, p := range list {
