@@ -127,6 +127,11 @@ func (s *sinkTest) tryWrite(t *env, k bridge.Sink, recs []bridge.Record) ([]brid
 		if len(acks) != len(now) {
 			return nil, fmt.Errorf("%d acks for %d records", len(acks), len(now))
 		}
+		for j, i := range todo {
+			if d := (Carries{Time: true}).same(&now[j], &recs[i]); d != "" || now[j].Origin != recs[i].Origin || now[j].Partition != recs[i].Partition {
+				return nil, fmt.Errorf("write changed record %d: %s", i, d)
+			}
+		}
 		var left []int
 		for j, a := range acks {
 			switch i := todo[j]; {
@@ -392,7 +397,7 @@ func (s *sinkTest) writeOnce(t *env, k bridge.Sink, recs []bridge.Record, done m
 		case a.Err == nil:
 			done[i] = a
 			if i == large || i > large && lane(&recs[i]) == lane(&recs[large]) {
-				t.Errorf("record %d was stored, though record %d of its lane cannot be", i, large)
+				t.Fatalf("record %d was acknowledged, though record %d of its lane cannot be stored", i, large)
 			}
 		case i == large && !bridge.Retryable(a.Err):
 			judged = true

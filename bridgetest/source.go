@@ -141,13 +141,27 @@ func testResume(t *env, s *sourceTest) {
 	t.expect(s.carries, t.read(r, p.ID, 1), more, moreAcks)
 }
 
+// testAt: reading begins at the first record of that time or later, wherever it stands.
 func testAt(t *env, s *sourceTest) {
 	p := t.partitions(s.Source)[0]
-	recs, acks := s.put(t, p, 40)
+	var recs []bridge.Record
+	var acks []bridge.Ack
+	// Where the stream sets the time itself, some of it must pass between the records.
+	for pause := 2 * time.Millisecond; ; pause *= 2 {
+		more, moreAcks := s.put(t, p, 8)
+		recs, acks = append(recs, more...), append(acks, moreAcks...)
+		if len(recs) == 40 {
+			break
+		}
+		t.fatal(t.pause(pause), "wait for time to pass")
+	}
 	all := t.read(t.open(s.Source, p.ID, bridge.Start{}), p.ID, len(recs))
-	for _, k := range []int{0, 7, 20, 39} {
+	for _, k := range []int{0, 7, 12, 20, len(all) - 1} {
 		at := all[k].Time
 		first := slices.IndexFunc(all, func(r bridge.Record) bool { return !r.Time.Before(at) })
+		if k == len(all)-1 && first == 0 {
+			t.Fatalf("all records have the time %v, though time passed between them", at)
+		}
 		got := t.read(t.open(s.Source, p.ID, bridge.Start{At: at}), p.ID, len(recs)-first)
 		t.expect(s.carries, got, recs[first:], acks[first:])
 	}

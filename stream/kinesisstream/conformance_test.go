@@ -118,7 +118,7 @@ func sinkHarness(srv *kinesistest.Server) bridgetest.SinkHarness {
 			return bridgetest.SinkServer{
 				Open: func(ctx context.Context) (bridge.Sink, error) {
 					return client.Sink(ctx, kinesisstream.SinkConfig{
-						Ledger: log.Open(), Tagger: bridge.NewTagger(bridge.WorkflowKey{1}, "ledger"), PutTimeout: 200 * time.Millisecond,
+						Ledger: log.Open(), Tagger: bridge.NewTagger(bridge.WorkflowKey{1}, "ledger"), PutTimeout: 200 * time.Millisecond, ReadDelay: time.Millisecond,
 					}), nil
 				},
 				Source: func(string) bridge.Source { return client.Source(kinesisstream.SourceConfig{}) },

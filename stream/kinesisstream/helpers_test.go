@@ -1,9 +1,11 @@
 package kinesisstream_test
 
 import (
+	"errors"
 	"math/big"
 	"testing"
 
+	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
 )
 
@@ -20,3 +22,5 @@ func middle(t testing.TB, st *kinesistest.Stream, shard string) string {
 	t.Fatalf("there is no shard %s", shard)
 	return ""
 }
+
+func asGap(err error, gap **bridge.GapError) bool { return errors.As(err, gap) }

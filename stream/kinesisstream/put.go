@@ -13,14 +13,14 @@ import (
 	"github.com/kinesis-msk-bridge/bridge"
 )
 
-// round puts the first record of each lane: intents, put, results.
+// round puts the first record of each lane: intents, put, results. It fails if the sink
+// must stop.
 func (s *Sink) round(ctx context.Context, batch []*lane) error {
-	entry, err := s.intend(ctx, batch)
+	entry, deadline, err := s.intend(ctx, batch)
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	out, err := s.put(ctx, batch)
+	out, err := s.put(ctx, batch, deadline)
 	switch {
 	case err == nil && len(out.Records) == len(batch):
 		s.answered(batch, entry, out.Records)
@@ -30,34 +30,39 @@ func (s *Sink) round(ctx context.Context, batch []*lane) error {
 	case err != nil && !uncertain(err):
 		return s.refused(batch, entry, s.classify("PutRecords", err))
 	}
-	return s.find(ctx, batch, entry, began)
+	return s.find(ctx, batch, entry, deadline)
 }
 
 // intend writes ahead what is about to be put, together with what came of the last put. No
-// later record of a key is thus put before the earlier one's result is durable. If that
-// took so long that somebody else may have waited for this put in vain, it is written
-// again: a worker that was stopped in between learns there that it lost its task.
-func (s *Sink) intend(ctx context.Context, batch []*lane) (bridge.Position, error) {
+// later record of a key is thus put before the earlier one's result is durable. The put
+// must be over by the deadline, PutTimeout after the writing began: whoever fences this
+// sink does so before it waits for that long, and then looks for what was intended. If the
+// ledger used up half of the time, the intents are withdrawn and written again.
+func (s *Sink) intend(ctx context.Context, batch []*lane) (at bridge.Position, deadline time.Time, err error) {
 	e := bridge.LedgerEntry{Settled: s.settled, Intents: make([]bridge.Intent, len(batch))}
 	for i, l := range batch {
-		r := l.queue[0].rec
-		e.Intents[i] = bridge.Intent{Origin: r.Origin, Key: l.key, Time: r.Time, Digest: s.digest(r.Key, r.Value)}
+		e.Intents[i] = s.intent(l)
 	}
 	for {
 		began := time.Now()
-		at, err := s.conf.Ledger.Append(ctx, e)
-		if err != nil {
-			return at, fmt.Errorf("write ahead in the ledger: %w", err)
+		if at, err = s.conf.Ledger.Append(ctx, e); err != nil {
+			return at, began, fmt.Errorf("write ahead in the ledger: %w", err)
 		}
 		s.settled = nil
 		if err := s.conf.Watch.Alive(); err != nil {
-			return at, err
+			return at, began, err
 		}
-		if time.Since(began) < s.conf.PutTimeout {
-			return at, nil
+		if time.Since(began) < s.conf.PutTimeout/2 {
+			return at, began.Add(s.conf.PutTimeout), nil
 		}
 		e.Settled = unstored(at, len(batch))
 	}
+}
+
+// intent is what the ledger is told of the first record of a lane.
+func (s *Sink) intent(l *lane) bridge.Intent {
+	r := l.items[0].rec
+	return bridge.Intent{Origin: r.Origin, Key: l.key, Time: r.Time, Digest: s.digest(r.Key, r.Value)}
 }
 
 // unstored says of every intent of an entry that it was not put.
@@ -77,17 +82,18 @@ func (s *Sink) digest(key, value []byte) uint64 {
 	return s.conf.Tagger.Digest(key, value)
 }
 
-func (s *Sink) put(ctx context.Context, batch []*lane) (*kinesis.PutRecordsOutput, error) {
+// put is one PutRecords, which is given up at the deadline.
+func (s *Sink) put(ctx context.Context, batch []*lane, deadline time.Time) (*kinesis.PutRecordsOutput, error) {
 	name, arn := s.ids()
 	in := &kinesis.PutRecordsInput{StreamName: name, StreamARN: arn, Records: make([]types.PutRecordsRequestEntry, len(batch))}
 	for i, l := range batch {
-		value := l.queue[0].rec.Value
+		value := l.items[0].rec.Value
 		if value == nil {
 			value = []byte{}
 		}
 		in.Records[i] = types.PutRecordsRequestEntry{PartitionKey: &l.key, Data: value}
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.conf.PutTimeout)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	return s.api.PutRecords(ctx, in)
 }
@@ -110,15 +116,14 @@ func (s *Sink) answered(batch []*lane, entry bridge.Position, results []types.Pu
 
 func (s *Sink) stored(l *lane, entry bridge.Position, i int, shard string, at bridge.Position) {
 	s.settled = append(s.settled, bridge.Settled{Entry: entry, Index: i, Stored: true, Partition: shard, Position: at})
-	if at.After(s.ends[shard]) {
-		s.ends[shard] = at
-	}
-	s.resolve(l, bridge.Ack{Partition: shard, Position: at, Log: entry})
+	s.advance(shard, at)
+	s.late.own(l.key, shard, at)
+	s.queue.resolve(l, bridge.Ack{Partition: shard, Position: at, Log: entry})
 }
 
 func (s *Sink) notStored(l *lane, entry bridge.Position, i int, err error) {
 	s.settled = append(s.settled, bridge.Settled{Entry: entry, Index: i})
-	s.resolve(l, bridge.Ack{Err: err})
+	s.queue.resolve(l, bridge.Ack{Err: err})
 }
 
 // refused deals with a call that was certainly not carried out.
@@ -133,17 +138,16 @@ func (s *Sink) refused(batch []*lane, entry bridge.Position, err error) error {
 }
 
 // find deals with a call whose fate is unknown. It is not repeated: what it stored is on
-// the shards once its time is over, and only then.
-func (s *Sink) find(ctx context.Context, batch []*lane, entry bridge.Position, began time.Time) error {
-	if err := pause(ctx, time.Until(began.Add(s.conf.PutTimeout))); err != nil {
+// the shards once its time is over and what was stored can be read, and only then.
+func (s *Sink) find(ctx context.Context, batch []*lane, entry bridge.Position, deadline time.Time) error {
+	if err := pause(ctx, time.Until(deadline.Add(s.conf.ReadDelay))); err != nil {
 		return err
 	}
 	doubts := map[string]*doubt{}
 	for i, l := range batch {
-		r := l.queue[0].rec
-		doubts[l.key] = &doubt{entry: entry, index: i, intent: bridge.Intent{Origin: r.Origin, Key: l.key, Digest: s.digest(r.Key, r.Value)}}
+		doubts[l.key] = &doubt{entry: entry, index: i, intent: s.intent(l)}
 	}
-	if err := s.look(ctx, doubts, s.ends, began.Add(-clockSkew)); err != nil {
+	if err := s.look(ctx, doubts, deadline.Add(-s.conf.PutTimeout)); err != nil {
 		return err
 	}
 	for i, l := range batch {
@@ -162,7 +166,8 @@ var errNotThere = fmt.Errorf("a put got no answer, and did not take effect in it
 // the service refuses signatures.
 const clockSkew = 15 * time.Minute
 
-// errTail is wrapped around what went wrong while shards were read back.
+// readBack tries until it succeeds, fails for good, or ctx ends. Nothing else can be done
+// meanwhile: what may not be put twice must be known.
 func (s *Sink) readBack(ctx context.Context, what string, try func() error) error {
 	wait := 50 * time.Millisecond
 	for {

@@ -23,6 +23,8 @@ type SourceConfig struct {
 	// ExplicitHashKey is called for each record whose key does not hash into its shard:
 	// its producer chose the shard, and the key says nothing of order. Nil ignores them.
 	ExplicitHashKey func(shard string)
+	// opaque hands aggregated records out as they are.
+	opaque bool
 }
 
 // A Source reads a stream. It implements bridge.Source.
@@ -240,7 +242,7 @@ func (r *reader) records(page []types.Record) []bridge.Record {
 		if !at.After(r.start.After) && !r.start.After.IsZero() {
 			continue
 		}
-		if isAggregate(rec.Data) {
+		if !r.conf.opaque && isAggregate(rec.Data) {
 			err := fmt.Errorf("record %s of %s is a KPL aggregate: %w", at, r.shard, bridge.ErrUndecodable)
 			r.poison = bridge.WithHint(err, "streams with aggregated records are not available in this version")
 			return out

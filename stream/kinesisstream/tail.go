@@ -1,6 +1,7 @@
 package kinesisstream
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5"
 	"errors"
@@ -32,10 +33,16 @@ type spot struct {
 
 // A journal is what the ledger says from some place on.
 type journal struct {
-	intents map[intentID]bridge.Intent
+	intents map[intentID]intent
 	order   []intentID
 	settled map[intentID]bridge.Settled
 	taken   map[spot]bool // records that are accounted for
+}
+
+// An intent is what the ledger holds, and when that was written.
+type intent struct {
+	bridge.Intent
+	at time.Time
 }
 
 type intentID struct {
@@ -44,96 +51,135 @@ type intentID struct {
 }
 
 func (s *Sink) readJournal(ctx context.Context, after bridge.Position) (*journal, error) {
-	j := &journal{intents: map[intentID]bridge.Intent{}, settled: map[intentID]bridge.Settled{}, taken: map[spot]bool{}}
+	j := &journal{intents: map[intentID]intent{}, settled: map[intentID]bridge.Settled{}, taken: map[spot]bool{}}
 	for e, err := range s.conf.Ledger.Read(ctx, after) {
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range e.Settled {
-			j.settled[intentID{r.Entry.Seq, r.Index}] = r
-			if r.Stored {
-				j.taken[spot{r.Partition, r.Position.Seq}] = true
-			}
+			j.settle(r)
 		}
-		for i, intent := range e.Intents {
+		for i, in := range e.Intents {
 			id := intentID{e.At.Seq, i}
-			j.intents[id] = intent
+			j.intents[id] = intent{in, e.Time}
 			j.order = append(j.order, id)
 		}
 	}
 	return j, nil
 }
 
-// doubts are the intents without a result, by key.
-func (j *journal) doubts() map[string]*doubt {
-	out := map[string]*doubt{}
+func (j *journal) settle(r bridge.Settled) {
+	j.settled[intentID{r.Entry.Seq, r.Index}] = r
+	if r.Stored {
+		j.taken[spot{r.Partition, r.Position.Seq}] = true
+	}
+}
+
+// doubts are the intents without a result, by key, and when the first of them was written.
+func (j *journal) doubts() (doubts map[string]*doubt, since time.Time) {
+	doubts = map[string]*doubt{}
 	for _, id := range j.order {
-		if _, ok := j.settled[id]; !ok {
-			intent := j.intents[id]
-			out[intent.Key] = &doubt{entry: bridge.Position{Seq: id.entry}, index: id.index, intent: intent}
+		if _, ok := j.settled[id]; ok {
+			continue
+		}
+		in := j.intents[id]
+		doubts[in.Key] = &doubt{entry: bridge.Position{Seq: id.entry}, index: id.index, intent: in.Intent}
+		if since.IsZero() || in.at.Before(since) {
+			since = in.at
 		}
 	}
+	return doubts, since
+}
+
+// placed is what was stored behind the floor, each shard in its order. Calls are settled
+// one after the other, but the records of one call are not in the order of their places.
+func (j *journal) placed(from bridge.Floor) []bridge.Placed {
+	var out []bridge.Placed
+	for _, id := range j.order {
+		r := j.settled[id]
+		if !r.Stored || !r.Position.After(from.Partitions[r.Partition]) {
+			continue
+		}
+		in := j.intents[id]
+		out = append(out, bridge.Placed{Partition: r.Partition, Position: r.Position, Origin: in.Origin, Key: []byte(in.Key)})
+	}
+	slices.SortStableFunc(out, func(a, b bridge.Placed) int {
+		return cmp.Or(cmp.Compare(a.Partition, b.Partition), a.Position.Compare(b.Position))
+	})
 	return out
 }
 
-// Tail joins ledger and shards. What the ledger says is stored is yielded as it says. What
-// it leaves in doubt is looked for on the shards, after PutTimeout since the sink was
-// opened has passed, so that a put of an older worker has had its time; the answer is then
-// told to the ledger. It must be called before the first Write.
+// Tail joins ledger and shards. What the ledger says is stored is yielded as it says, each
+// shard in its order. What it leaves in doubt is looked for on the shards, after PutTimeout
+// since the sink was opened has passed, so that a put of an older worker has had its time;
+// the answer is then told to the ledger. Puts wait meanwhile.
 func (s *Sink) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bridge.Placed, error] {
 	return func(yield func(bridge.Placed, error) bool) {
-		j, err := s.recall(ctx, from)
-		if err != nil {
-			yield(bridge.Placed{}, err)
-			return
-		}
-		for _, id := range j.order {
-			r := j.settled[id]
-			if !r.Stored || !r.Position.After(from.Partitions[r.Partition]) {
-				continue
-			}
-			intent := j.intents[id]
-			placed := bridge.Placed{Partition: r.Partition, Position: r.Position, Origin: intent.Origin, Key: []byte(intent.Key)}
-			if !yield(placed, nil) {
+		placed, err := s.recall(ctx, from)
+		for _, p := range placed {
+			if !yield(p, nil) {
 				return
 			}
+		}
+		if err != nil {
+			yield(bridge.Placed{}, err)
 		}
 	}
 }
 
-// recall reads the ledger and settles what it leaves in doubt.
-func (s *Sink) recall(ctx context.Context, from bridge.Floor) (*journal, error) {
+// recall is Tail, all at once. A floor that is clean has nothing behind it.
+func (s *Sink) recall(ctx context.Context, from bridge.Floor) ([]bridge.Placed, error) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	for shard, at := range from.Partitions {
+		s.advance(shard, at)
+	}
+	if from.Clean {
+		return nil, nil
+	}
 	j, err := s.readJournal(ctx, from.Log)
 	if err != nil {
 		return nil, err
 	}
+	for _, r := range s.settled { // by puts that the ledger was not told of yet
+		j.settle(r)
+	}
 	for p := range j.taken {
-		s.advance(p.shard, p.seq)
+		s.advance(p.shard, bridge.Position{Seq: p.seq})
 	}
-	doubts := j.doubts()
+	if err := s.decide(ctx, j, from); err != nil {
+		return nil, err
+	}
+	return j.placed(from), s.tell(ctx)
+}
+
+// decide settles what the journal leaves in doubt.
+func (s *Sink) decide(ctx context.Context, j *journal, from bridge.Floor) error {
+	doubts, since := j.doubts()
 	if len(doubts) == 0 {
-		return j, nil
+		return nil
 	}
-	if err := pause(ctx, time.Until(s.opened.Add(s.conf.PutTimeout))); err != nil {
-		return nil, err
+	if err := pause(ctx, time.Until(s.opened.Add(s.conf.PutTimeout+s.conf.ReadDelay))); err != nil {
+		return err
 	}
-	if err := s.search(ctx, doubts, from.Partitions, time.Time{}, j.taken); err != nil {
-		return nil, err
+	if err := s.search(ctx, doubts, from.Partitions, since, j.taken); err != nil {
+		return err
 	}
 	for _, key := range slices.Sorted(maps.Keys(doubts)) {
 		d := doubts[key]
 		r := bridge.Settled{Entry: d.entry, Index: d.index, Stored: d.shard != "", Partition: d.shard, Position: d.at}
-		j.settled[intentID{d.entry.Seq, d.index}] = r
+		j.settle(r)
 		s.settled = append(s.settled, r)
 		if r.Stored {
-			s.advance(r.Partition, r.Position.Seq)
+			s.advance(r.Partition, r.Position)
 		}
 	}
-	return j, s.tell(ctx)
+	return nil
 }
 
-func (s *Sink) advance(shard, seq string) {
-	if at := (bridge.Position{Seq: seq}); at.After(s.ends[shard]) {
+// advance notes that a record of this workflow stands there.
+func (s *Sink) advance(shard string, at bridge.Position) {
+	if at.After(s.ends[shard]) {
 		s.ends[shard] = at
 	}
 }
@@ -141,83 +187,102 @@ func (s *Sink) advance(shard, seq string) {
 // look searches for the records of a call that got no answer. Shards that this sink has
 // written to are read from its last record on. In the others older records of the same key
 // and value may stand, which the ledger accounts for.
-func (s *Sink) look(ctx context.Context, doubts map[string]*doubt, ends map[string]bridge.Position, since time.Time) error {
-	return s.readBack(ctx, "read back", func() error {
-		for _, d := range doubts {
-			d.shard = ""
-		}
-		if err := s.search(ctx, doubts, ends, since, nil); err != nil {
-			return err
-		}
-		strangers := false
-		for _, d := range doubts {
-			strangers = strangers || d.shard != "" && ends[d.shard].IsZero()
-		}
-		if !strangers {
-			return nil
+func (s *Sink) look(ctx context.Context, doubts map[string]*doubt, since time.Time) error {
+	taken := map[spot]bool{}
+	if err := s.search(ctx, doubts, s.ends, since, taken); err != nil {
+		return err
+	}
+	for _, d := range doubts {
+		if d.shard == "" || !s.ends[d.shard].IsZero() {
+			continue
 		}
 		j, err := s.readJournal(ctx, bridge.Position{})
 		if err != nil {
 			return err
 		}
-		for _, d := range doubts {
-			d.shard = ""
-		}
-		return s.search(ctx, doubts, ends, since, j.taken)
-	})
-}
-
-// search reads the shards that own keys in doubt, from the given positions or else from a
-// time or their beginning, to their tips, and notes the first record that is the one in
-// doubt and that nothing else accounts for.
-func (s *Sink) search(ctx context.Context, doubts map[string]*doubt, from map[string]bridge.Position, since time.Time, taken map[spot]bool) error {
-	shards, err := s.Partitions(ctx)
-	if err != nil {
-		return err
-	}
-	copies := int64(0)
-	for _, shard := range shards {
-		if !owns(shard, doubts) {
-			continue
-		}
-		start := bridge.Start{After: from[shard.ID]}
-		if start.After.IsZero() {
-			start.At = since
-		}
-		n, err := s.scanShard(ctx, shard.ID, start, !since.IsZero(), doubts, taken)
-		if err != nil {
-			return err
-		}
-		copies += n
-	}
-	if copies > 0 && s.conf.Rewind != nil {
-		s.conf.Rewind(copies)
+		return s.search(ctx, doubts, s.ends, since, j.taken)
 	}
 	return nil
 }
 
-// owns reports whether a key in doubt hashes into the shard.
-func owns(shard bridge.Partition, doubts map[string]*doubt) bool {
+// search reads the shards that own keys in doubt, from the given positions or else from
+// clockSkew before since, when the first of the doubts arose, to their tips. It notes the
+// first record that is the one in doubt and that nothing else accounts for, and forgets
+// what was noted before.
+func (s *Sink) search(ctx context.Context, doubts map[string]*doubt, from map[string]bridge.Position, since time.Time, taken map[spot]bool) error {
+	shards, err := s.shardsOf(ctx, slices.Collect(maps.Keys(doubts)))
+	if err != nil {
+		return err
+	}
+	for _, d := range doubts {
+		d.shard, d.at = "", bridge.Position{}
+	}
+	// What was put before the oldest record that is kept cannot be looked for.
+	old := time.Since(since) > s.Info().Retention-clockSkew
+	tips := map[string]bridge.Position{}
+	for _, shard := range shards {
+		start := bridge.Start{After: from[shard]}
+		if start.After.IsZero() {
+			start.At = since.Add(-clockSkew)
+		}
+		if old && start.After.IsZero() {
+			return s.tooLate(shard, since)
+		}
+		tips[shard], err = s.scanShard(ctx, shard, start, !old, func(r *bridge.Record) {
+			d := doubts[string(r.Key)]
+			if d != nil && d.shard == "" && !taken[spot{r.Partition, r.Position.Seq}] && s.digest(r.Key, r.Value) == d.intent.Digest {
+				d.shard, d.at = r.Partition, r.Position
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	s.late.watch(doubts, tips)
+	return nil
+}
+
+func (s *Sink) tooLate(shard string, since time.Time) error {
+	gap := &bridge.GapError{Stream: "stream " + s.name(), Partition: shard, Reason: fmt.Sprintf(
+		"a put of %s got no answer, and whether it took effect has expired since", since.UTC().Format(time.RFC3339))}
+	return bridge.WithHint(gap, "compare both sides; then begin a new workflow on an empty target")
+}
+
+// shardsOf lists the shards, open and closed, that the keys hash into.
+func (s *Sink) shardsOf(ctx context.Context, keys []string) (ids []string, err error) {
+	err = s.readBack(ctx, "list the shards", func() error {
+		shards, err := s.Partitions(ctx)
+		for _, shard := range shards {
+			if owns(shard, keys) {
+				ids = append(ids, shard.ID)
+			}
+		}
+		return err
+	})
+	return ids, err
+}
+
+// owns reports whether a key hashes into the shard.
+func owns(shard bridge.Partition, keys []string) bool {
 	lo, ok1 := new(big.Int).SetString(shard.FirstHash, 10)
 	hi, ok2 := new(big.Int).SetString(shard.LastHash, 10)
 	if !ok1 || !ok2 {
 		return true
 	}
-	for key := range doubts {
+	return slices.ContainsFunc(keys, func(key string) bool {
 		sum := md5.Sum([]byte(key))
-		if h := new(big.Int).SetBytes(sum[:]); h.Cmp(lo) >= 0 && h.Cmp(hi) <= 0 {
-			return true
-		}
-	}
-	return false
+		h := new(big.Int).SetBytes(sum[:])
+		return h.Cmp(lo) >= 0 && h.Cmp(hi) <= 0
+	})
 }
 
-// scanShard reads one shard to its tip. It returns how many further copies it met. What is
-// recent cannot have expired; otherwise a start that has expired is a gap.
-func (s *Sink) scanShard(ctx context.Context, shard string, start bridge.Start, recent bool, doubts map[string]*doubt, taken map[spot]bool) (copies int64, err error) {
-	r := &reader{client: s.Client, conf: SourceConfig{Share: 1}, shard: shard, start: start, last: start.After, proved: start.After.IsZero() || recent}
+// scanShard shows every record of one shard behind start, up to the shard's tip, and
+// returns where that is. Unless whole is known, the record at start must still be there,
+// because what stood behind it may have expired with it.
+func (s *Sink) scanShard(ctx context.Context, shard string, start bridge.Start, whole bool, see func(*bridge.Record)) (tip bridge.Position, err error) {
+	r := &reader{client: s.Client, conf: SourceConfig{Share: 1, opaque: true}, shard: shard, start: start, last: start.After, proved: whole}
 	if err := s.readBack(ctx, "read back "+shard, func() error { return r.open(ctx) }); err != nil {
-		return 0, err
+		return tip, err
 	}
 	began := time.Now()
 	for {
@@ -226,32 +291,19 @@ func (s *Sink) scanShard(ctx context.Context, shard string, start bridge.Start, 
 			b, err = r.Read(ctx)
 			return err
 		})
-		var gap *bridge.GapError
-		if errors.As(err, &gap) {
+		if gap := (*bridge.GapError)(nil); errors.As(err, &gap) {
 			gap.Reason = "records in doubt cannot be looked for: " + gap.Reason
 		}
-		if err != nil && !errors.Is(err, bridge.ErrUndecodable) {
-			return copies, fmt.Errorf("look for records in doubt: %w", err)
+		if err != nil {
+			return tip, fmt.Errorf("look for records in doubt: %w", err)
 		}
 		for i := range b.Records {
-			copies += s.match(&b.Records[i], doubts, taken)
+			see(&b.Records[i])
 		}
 		// A page that was asked for after the search began and says that nothing is behind it
 		// has shown everything that was stored before.
-		if err != nil || b.Ended || b.Behind == 0 && b.Asked.After(began) {
-			return copies, nil
+		if b.Ended || b.Behind == 0 && b.Asked.After(began) {
+			return b.Through, nil
 		}
 	}
-}
-
-func (s *Sink) match(r *bridge.Record, doubts map[string]*doubt, taken map[spot]bool) (copies int64) {
-	d := doubts[string(r.Key)]
-	if d == nil || taken[spot{r.Partition, r.Position.Seq}] || s.digest(r.Key, r.Value) != d.intent.Digest {
-		return 0
-	}
-	if d.shard != "" {
-		return 1
-	}
-	d.shard, d.at = r.Partition, r.Position
-	return 0
 }

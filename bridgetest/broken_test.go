@@ -1,0 +1,159 @@
+package bridgetest_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/bridgetest"
+	"github.com/kinesis-msk-bridge/bridge/stream/memstream"
+)
+
+// These tests break adapters on purpose. The suites must find each break, in exactly the
+// tests that are named: a test that is listed as a known gap fails the run if it passes.
+
+func gaps(tests ...string) []bridgetest.Gap {
+	var list []bridgetest.Gap
+	for _, test := range tests {
+		list = append(list, bridgetest.Gap{Server: "broken", Test: test, Behaviour: "broken on purpose", Version: "test"})
+	}
+	return list
+}
+
+func newStream(f memstream.Flavour) *memstream.Stream {
+	return memstream.New(memstream.Config{Flavour: f, Partitions: 2, Page: 10, Wait: time.Millisecond, Calm: true})
+}
+
+func putOne(s *memstream.Stream) func(context.Context, bridge.Record) (bridge.Ack, error) {
+	return func(ctx context.Context, r bridge.Record) (bridge.Ack, error) {
+		acks, err := s.Put(ctx, r)
+		if err != nil {
+			return bridge.Ack{}, err
+		}
+		return acks[0], acks[0].Err
+	}
+}
+
+// A source is a bridge.Source with some of its ways changed.
+type source struct {
+	bridge.Source
+	start func(context.Context, *bridge.Start) // changed before it is opened
+	again func(error) bool                     // opens at the beginning instead
+	batch func(*bridge.Batch)
+}
+
+func (s *source) Open(ctx context.Context, p string, from bridge.Start) (bridge.Reader, error) {
+	if s.start != nil {
+		s.start(ctx, &from)
+	}
+	r, err := s.Source.Open(ctx, p, from)
+	if err != nil && s.again != nil && s.again(err) {
+		r, err = s.Source.Open(ctx, p, bridge.Start{})
+	}
+	return &reader{r, s.batch}, err
+}
+
+type reader struct {
+	bridge.Reader
+	batch func(*bridge.Batch)
+}
+
+func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
+	b, err := r.Reader.Read(ctx)
+	if err == nil && r.batch != nil {
+		r.batch(&b)
+	}
+	return b, err
+}
+
+func each(fn func(*bridge.Record)) func(*bridge.Batch) {
+	return func(b *bridge.Batch) {
+		for i := range b.Records {
+			fn(&b.Records[i])
+		}
+	}
+}
+
+func TestBrokenSources(t *testing.T) {
+	for _, b := range []struct {
+		name   string
+		source source
+		fails  []string
+	}{
+		{"begins again after a gap", source{again: func(err error) bool { return errors.Is(err, bridge.ErrGap) }},
+			[]string{"gap"}},
+		{"takes any position", source{again: func(err error) bool { return errors.Is(err, bridge.ErrForeignPosition) }},
+			[]string{"foreign position"}},
+		{"resumes at the beginning", source{start: func(_ context.Context, s *bridge.Start) { s.After = bridge.Position{} }},
+			[]string{"resume", "end", "foreign position", "gap"}},
+		{"does not know the tip", source{start: func(_ context.Context, s *bridge.Start) { s.Tip = time.Time{} }},
+			[]string{"gap", "idle"}},
+		{"ignores the time", source{start: func(_ context.Context, s *bridge.Start) { s.At = time.Time{} }},
+			[]string{"at"}},
+		{"sees through nothing", source{batch: func(b *bridge.Batch) { b.Through = bridge.Position{} }},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle"}},
+		{"turns records round", source{batch: func(b *bridge.Batch) { slices.Reverse(b.Records) }},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "readers", "gap", "gap under way", "idle"}},
+		{"replaces a record by its successor", source{batch: func(b *bridge.Batch) {
+			if len(b.Records) == 10 {
+				b.Records[8] = b.Records[9]
+			}
+		}}, []string{"order", "resume", "at", "end", "batch", "readers", "gap", "gap under way"}},
+		{"times are not milliseconds", source{batch: each(func(r *bridge.Record) { r.Time = r.Time.Add(time.Microsecond) })},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle"}},
+		{"does not say when it asked", source{batch: func(b *bridge.Batch) { b.Asked = time.Time{} }},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle"}},
+		{"changes values", source{batch: each(func(r *bridge.Record) { r.Value = append(r.Value[:len(r.Value):len(r.Value)], '\n') })},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "idle"}},
+		{"nil is empty", source{batch: each(func(r *bridge.Record) {
+			if len(r.Value) == 0 {
+				r.Value = nil
+			}
+		})}, []string{"order", "resume", "at", "tip", "end", "batch", "gap", "idle"}},
+		{"says every record is its own", source{batch: each(func(r *bridge.Record) { r.Origin.Stream = "kafka:x@1" })},
+			[]string{"order"}},
+	} {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			bridgetest.TestSource(t, bridgetest.SourceHarness{
+				Server: "broken", Known: gaps(b.fails...),
+				New: func(testing.TB) bridgetest.SourceServer {
+					s := newStream(memstream.Kinesis)
+					broken := b.source
+					broken.Source = s.Source(bridgetest.Workflow)
+					server := bridgetest.SourceServer{Source: &broken, Put: putOne(s)}
+					server.Split = func(_ context.Context, shard string) error { _, _, err := s.Split(shard); return err }
+					server.Trim = func(_ context.Context, p string, upTo bridge.Position) error { return s.Trim(p, upTo) }
+					return server
+				},
+			})
+		})
+	}
+}
+
+// A gap that is closed is struck out, or the run fails.
+func TestClosedGap(t *testing.T) {
+	harness := bridgetest.LedgerHarness{
+		Server: "broken", Known: gaps("read nothing"),
+		New: func(testing.TB) bridgetest.LedgerPlace {
+			l := memstream.NewLog(nil)
+			return bridgetest.LedgerPlace{Open: func(context.Context) (bridge.Ledger, error) { return l.Open(), nil }}
+		},
+	}
+	if os.Getenv("BRIDGETEST_CLOSED_GAP") != "" {
+		bridgetest.TestLedger(t, harness)
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestClosedGap$")
+	cmd.Env = append(os.Environ(), "BRIDGETEST_CLOSED_GAP=1")
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "known gap of broken test is closed") {
+		t.Errorf("a closed gap: %v\n%s", err, out)
+	}
+}

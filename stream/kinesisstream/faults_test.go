@@ -1,0 +1,352 @@
+package kinesisstream_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
+	"github.com/kinesis-msk-bridge/bridge/stream/memstream"
+)
+
+// records makes n records over so many keys. Their values repeat, so that equal ones follow
+// each other in a key.
+func records(n, keys int, value func(i int) string) []bridge.Record {
+	out := make([]bridge.Record, n)
+	for i := range out {
+		out[i] = bridge.Record{
+			Key: fmt.Append(nil, "key-", i%keys), Value: []byte(value(i)), Time: time.UnixMilli(int64(i)),
+			Origin: bridge.Coordinate{Stream: origin.String(), Partition: "0", Position: bridge.OffsetPosition(int64(i))},
+		}
+	}
+	return out
+}
+
+func distinct(i int) string { return strconv.Itoa(i) }
+
+// A worker is one life of a process.
+type worker struct {
+	sink    *kinesisstream.Sink
+	rewinds chan struct{} // one for each copy
+}
+
+func open(ctx context.Context, t testing.TB, c *kinesisstream.Client, log *memstream.Log) *worker {
+	w := &worker{rewinds: make(chan struct{}, 1000)}
+	w.sink = c.Sink(ctx, kinesisstream.SinkConfig{
+		Ledger: log.Open(), Tagger: bridge.NewTagger(bridge.WorkflowKey{1}, "ledger"), PutTimeout: 100 * time.Millisecond, ReadDelay: time.Millisecond,
+		Rewind: func(n int64) {
+			for range n {
+				w.rewinds <- struct{}{}
+			}
+		},
+	})
+	t.Cleanup(func() { w.sink.Close() })
+	return w
+}
+
+// writeAll does what the engine does: it brings what was refused again, in order.
+func writeAll(ctx context.Context, sink bridge.Sink, recs []bridge.Record) (writes int, err error) {
+	for len(recs) > 0 {
+		acks, err := sink.Write(ctx, recs)
+		if err != nil {
+			return writes, err
+		}
+		writes++
+		var left []bridge.Record
+		for i, a := range acks {
+			switch {
+			case a.Err == nil:
+			case bridge.Retryable(a.Err):
+				left = append(left, recs[i])
+			default:
+				return writes, a.Err
+			}
+		}
+		recs = left
+	}
+	return writes, nil
+}
+
+// stored returns the values of each key in the order of a reader, parents first.
+func stored(t testing.TB, st *kinesistest.Stream) map[string][]string {
+	t.Helper()
+	out := map[string][]string{}
+	for _, shard := range st.Shards() {
+		recs, err := st.Records(shard.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range recs {
+			out[r.Key] = append(out[r.Key], string(r.Data))
+		}
+	}
+	return out
+}
+
+// expect fails unless every key holds its values, once, in order.
+func expect(t testing.TB, what string, st *kinesistest.Stream, recs []bridge.Record) {
+	t.Helper()
+	want := map[string][]string{}
+	for _, r := range recs {
+		want[string(r.Key)] = append(want[string(r.Key)], string(r.Value))
+	}
+	got := stored(t, st)
+	for key, values := range want {
+		if fmt.Sprint(got[key]) != fmt.Sprint(values) {
+			t.Fatalf("%s: key %s holds %v, want %v", what, key, got[key], values)
+		}
+	}
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d keys are stored, want %d", what, len(got), len(want))
+	}
+}
+
+// One call of 500 records over 500 keys, refused at each of its positions.
+func TestPutRefusedAtEachOf500Positions(t *testing.T) {
+	srv := fast(t)
+	for at := range 500 {
+		st := stream(t, srv, 1)
+		recs := records(500, 500, distinct)
+		srv.SetFault(kinesistest.Next("PutRecords", 1, kinesistest.Fault{FailEntries: map[int]string{at: ""}}))
+		before := srv.Counts("PutRecords").Failed
+		if _, err := writeAll(t.Context(), open(t.Context(), t, dial(t, srv, st.Name()), memstream.NewLog(nil)).sink, recs); err != nil {
+			t.Fatalf("position %d: %v", at, err)
+		}
+		if srv.Counts("PutRecords").Failed != before+1 {
+			t.Fatalf("position %d was not exercised", at)
+		}
+		expect(t, fmt.Sprint("position ", at), st, recs)
+	}
+}
+
+// 500 records over 50 keys go out in calls of at most 50; each call is refused at each of
+// its positions, one after the other.
+func TestPutRefusedAtEachPositionOfEachCall(t *testing.T) {
+	srv := fast(t)
+	exercised := 0
+	for call := range 10 {
+		for at := range 50 {
+			st := stream(t, srv, 2)
+			recs := records(500, 50, distinct)
+			calls, largest := 0, 0
+			srv.SetFault(func(c kinesistest.Call) kinesistest.Fault {
+				if c.Op != "PutRecords" {
+					return kinesistest.Fault{}
+				}
+				calls++
+				largest = max(largest, len(c.Entries))
+				if calls == call+1 && at < len(c.Entries) {
+					exercised++
+					return kinesistest.Fault{FailEntries: map[int]string{at: "InternalFailure"}}
+				}
+				return kinesistest.Fault{}
+			})
+			if _, err := writeAll(t.Context(), open(t.Context(), t, dial(t, srv, st.Name()), memstream.NewLog(nil)).sink, recs); err != nil {
+				t.Fatalf("call %d position %d: %v", call, at, err)
+			}
+			if largest > 50 {
+				t.Fatalf("a call held %d records of 50 keys: one key was twice in it", largest)
+			}
+			expect(t, fmt.Sprintf("call %d position %d", call, at), st, recs)
+		}
+	}
+	t.Logf("%d of 500 positions were refused", exercised)
+	if exercised < 450 {
+		t.Error("not exercised")
+	}
+}
+
+// A put is stored and its answer cut, or cut before it is carried out, or fails with 500
+// after it was; equal values follow each other in every key, and a null key's code is one
+// of the keys. What is there is found, and what is not is put again.
+func TestPutOfUnknownFate(t *testing.T) {
+	for name, fault := range map[string]kinesistest.Fault{
+		"stored, answer cut":   {LateCut: true},
+		"stored, then 500":     {LateError: kinesistest.InternalFailure()},
+		"stored, answer short": {Truncate: true},
+		"cut before":           {Cut: true},
+		"too slow, stored":     {LateDelay: 300 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := fast(t)
+			st := stream(t, srv, 2)
+			recs := records(60, 6, func(i int) string { return strconv.Itoa(i / 24) })
+			recs[7].Key = []byte("~null:0:7")
+			var n, wrong atomic.Int64
+			srv.SetFault(func(c kinesistest.Call) kinesistest.Fault {
+				if c.Op != "PutRecords" {
+					return kinesistest.Fault{}
+				}
+				if n.Add(1)%3 == 0 {
+					wrong.Add(1)
+					return fault
+				}
+				return kinesistest.Fault{}
+			})
+			log := memstream.NewLog(nil)
+			w := open(t.Context(), t, dial(t, srv, st.Name()), log)
+			if _, err := writeAll(t.Context(), w.sink, recs); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, name, st, recs)
+			c := srv.Counts("PutRecords")
+			t.Logf("%d calls, %d gone wrong, %d records stored by calls that were told of no success", n.Load(), wrong.Load(), c.LateStored)
+			if wrong.Load() < 2 {
+				t.Error("not exercised")
+			}
+		})
+	}
+}
+
+// A put is held back on its way until long after it was given up, not found, and put again:
+// what lands then is a copy behind the first one, and is counted. Equal values in a row are
+// no copies.
+func TestPutThatLandsLate(t *testing.T) {
+	srv := fast(t)
+	st := stream(t, srv, 2)
+	recs := records(60, 6, func(i int) string { return strconv.Itoa(i / 24) })
+	release := make(chan struct{})
+	var n, held atomic.Int64
+	srv.SetFault(func(c kinesistest.Call) kinesistest.Fault {
+		if c.Op != "PutRecords" {
+			return kinesistest.Fault{}
+		}
+		if n.Add(1) != 3 {
+			return kinesistest.Fault{}
+		}
+		held.Store(int64(len(c.Entries)))
+		return kinesistest.Fault{Wait: release}
+	})
+	w := open(t.Context(), t, dial(t, srv, st.Name()), memstream.NewLog(nil))
+	if _, err := writeAll(t.Context(), w.sink, recs); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, "before the late put", st, recs)
+	close(release)
+	for range held.Load() {
+		select {
+		case <-w.rewinds:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("of %d copies that came late not all were counted", held.Load())
+		}
+	}
+	got := stored(t, st)
+	for key, values := range stored(t, st) {
+		got[key] = values[:len(values)-1]
+	}
+	t.Logf("%d calls, one of %d records came late", n.Load(), held.Load())
+	if held.Load() != 6 {
+		t.Error("not exercised")
+	}
+	for _, r := range recs[:6] {
+		if len(got[string(r.Key)]) != 10 {
+			t.Errorf("key %s holds %d records before the copy, want 10", r.Key, len(got[string(r.Key)]))
+		}
+	}
+}
+
+// The process dies at a random moment of the same, again and again, and each new life finds
+// what the one before left: in the ledger, and on the shards where the ledger is in doubt.
+func TestLivesAndDeaths(t *testing.T) {
+	const seed = 3
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	const rounds = 3
+	found, doubts, reshards := 0, 0, 0
+	for round := range rounds {
+		srv := fast(t)
+		st := stream(t, srv, 2)
+		recs := records(300, 7, func(i int) string { return strconv.Itoa(i / 60) })
+		log := memstream.NewLog(nil)
+		client := dial(t, srv, st.Name())
+		done := map[string]bool{}
+		for life := 0; len(done) < len(recs) && life < 40; life++ {
+			w := open(t.Context(), t, client, log)
+			for p, err := range w.sink.Tail(t.Context(), bridge.Floor{}) {
+				if err != nil {
+					t.Fatalf("round %d life %d: %v", round, life, err)
+				}
+				if at := p.Origin.Position.String(); !done[at] {
+					found++
+					done[at] = true
+				}
+			}
+			var left []bridge.Record
+			for _, r := range recs {
+				if !done[r.Origin.Position.String()] {
+					left = append(left, r)
+				}
+			}
+			if life == 2 {
+				if _, _, err := st.Split(st.ShardFor("key-1"), ""); err == nil {
+					reshards++
+				}
+			}
+			ctx, die := context.WithCancel(t.Context())
+			deadly, n := 1+rng.IntN(6), 0
+			late := rng.IntN(2) == 0
+			srv.SetFault(func(c kinesistest.Call) kinesistest.Fault {
+				if c.Op != "PutRecords" {
+					return kinesistest.Fault{}
+				}
+				if n++; n == deadly && life < 30 {
+					doubts++
+					die()
+					return kinesistest.Fault{Cut: !late, LateCut: late}
+				}
+				return kinesistest.Fault{}
+			})
+			_, err := writeAll(ctx, w.sink, left)
+			die()
+			if err == nil {
+				for _, r := range left {
+					done[r.Origin.Position.String()] = true
+				}
+			}
+			w.sink.Close()
+		}
+		expect(t, fmt.Sprint("round ", round), st, recs)
+	}
+	t.Logf("%d rounds: %d deaths with a call in doubt, %d records found by the next life, %d reshards of the target", rounds, doubts, found, reshards)
+	if found == 0 || doubts < 4*rounds {
+		t.Error("not exercised")
+	}
+}
+
+// An idle shard's record expires: no gap if the shard was seen to end there recently.
+func TestIdleShardBeyondRetention(t *testing.T) {
+	clock := kinesistest.NewClock(time.Now())
+	srv := start(t, kinesistest.Config{Limits: kinesistest.Limits{Off: true}, Clock: clock.Now, After: clock.After})
+	st := stream(t, srv, 1)
+	if err := st.Put(kinesistest.Entry{Key: "k", Data: []byte("v")}); err != nil {
+		t.Fatal(err)
+	}
+	shard := st.Shards()[0].ID
+	recs, err := st.Records(shard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bridge.Position{Seq: recs[0].SequenceNumber}
+	if err := st.Trim(shard, 1); err != nil {
+		t.Fatal(err)
+	}
+	for name, tip := range map[string]time.Time{"seen": time.Now().Add(-23 * time.Hour), "not seen": time.Now().Add(-25 * time.Hour), "never seen": {}} {
+		r, err := dial(t, srv, st.Name()).Source(kinesisstream.SourceConfig{}).Open(t.Context(), shard, bridge.Start{After: at, Tip: tip})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.Read(t.Context())
+		var gap *bridge.GapError
+		if isGap := asGap(err, &gap); isGap != (name != "seen") {
+			t.Errorf("%s: %v", name, err)
+		} else if isGap && (gap.After != at || bridge.Hint(err) == "") {
+			t.Errorf("%s: gap behind %s with hint %q", name, gap.After, bridge.Hint(err))
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package kinesisstream
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// A queue holds what waits to be put, by partition key. PutRecords may store a record and
+// refuse an earlier one of the same call, and calls can overtake each other; so of each key
+// only the first record that waits may be under way.
+type queue struct {
+	mu    sync.Mutex
+	lanes map[string]*lane
+	ready []*lane // whose first record may be put
+	wake  chan struct{}
+}
+
+// A lane is what waits for one partition key.
+type lane struct {
+	key   string
+	items []*item
+	busy  bool // the first record is ready or under way
+}
+
+// An item is one record of one Write.
+type item struct {
+	rec *bridge.Record
+	ack *bridge.Ack
+	of  *write
+}
+
+// A write is one call of Write.
+type write struct {
+	left int // items without a fate
+	done chan struct{}
+}
+
+func newQueue() *queue {
+	return &queue{lanes: map[string]*lane{}, wake: make(chan struct{}, 1)}
+}
+
+// errHeldBack is the fate of a record whose key has a refused one before it.
+var errHeldBack = fmt.Errorf("held back behind a record of its key that was refused: %w", bridge.ErrTransient)
+
+// add puts each record behind what waits for its key. One that can never be put keeps the
+// later ones of its key in this call back.
+func (q *queue) add(recs []bridge.Record, acks []bridge.Ack, check func(*bridge.Record) error) *write {
+	w := &write{done: make(chan struct{})}
+	blocked := map[string]bool{}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range recs {
+		key := string(recs[i].Key)
+		if blocked[key] {
+			acks[i].Err = errHeldBack
+			continue
+		}
+		if err := check(&recs[i]); err != nil {
+			acks[i].Err = err
+			blocked[key] = true
+			continue
+		}
+		w.left++
+		l := q.lanes[key]
+		if l == nil {
+			l = &lane{key: key}
+			q.lanes[key] = l
+		}
+		l.items = append(l.items, &item{&recs[i], &acks[i], w})
+		q.offer(l)
+	}
+	if w.left == 0 {
+		close(w.done)
+	}
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+	return w
+}
+
+// wait returns when something was added since the last wait, d has passed, or ctx ends.
+func (q *queue) wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-q.wake:
+	case <-timer.C:
+	}
+}
+
+// offer lets the first record of a lane be put, unless one of it is under way.
+func (q *queue) offer(l *lane) {
+	if !l.busy && len(l.items) > 0 {
+		l.busy = true
+		q.ready = append(q.ready, l)
+	}
+}
+
+// take removes as many lanes from ready as one PutRecords can carry records of.
+func (q *queue) take() []*lane {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n, size := 0, 0
+	for n < len(q.ready) && n < maxPutRecords {
+		r := q.ready[n].items[0].rec
+		if size += len(r.Key) + len(r.Value); size > maxPutBytes {
+			break
+		}
+		n++
+	}
+	batch := q.ready[:n:n]
+	q.ready = q.ready[n:]
+	return batch
+}
+
+// resolve gives the first record of a lane its fate. After a failure the later ones of the
+// same Write are held back, since the engine will bring this one again before them.
+func (q *queue) resolve(l *lane, ack bridge.Ack) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	first := l.items[0]
+	*first.ack = ack
+	first.of.finish()
+	l.items = l.items[1:]
+	if ack.Err != nil {
+		rest := l.items[:0]
+		for _, it := range l.items {
+			if it.of != first.of {
+				rest = append(rest, it)
+				continue
+			}
+			it.ack.Err = errHeldBack
+			it.of.finish()
+		}
+		l.items = rest
+	}
+	l.busy = false
+	if len(l.items) == 0 {
+		delete(q.lanes, l.key)
+	}
+	q.offer(l)
+}
+
+func (w *write) finish() {
+	if w.left--; w.left == 0 {
+		close(w.done)
+	}
+}
