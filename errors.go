@@ -40,6 +40,9 @@ var (
 	ErrOversize = errors.New("record too large for the target")
 	// ErrUndecodable: the record is not what its format says.
 	ErrUndecodable = errors.New("record cannot be decoded")
+	// ErrDropped: the rules of the source's format say that its readers are not given the
+	// record, such as a user record of a KPL aggregate that came to the wrong shard.
+	ErrDropped = errors.New("record is not for readers")
 	// ErrUnmappable: the target cannot express the record in the chosen format.
 	ErrUnmappable = errors.New("record cannot be expressed on the target")
 )

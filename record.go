@@ -34,6 +34,10 @@ type Record struct {
 	// Foreign says that the record carried a provenance header that names the reader's
 	// own workflow but whose tag does not hold: somebody copied it. Such a record is data.
 	Foreign bool
+	// Refused, on a record that was read, says why it is not to be carried like others. It
+	// wraps ErrUndecodable if what stood there is damaged, or ErrDropped if the stream's
+	// own readers are never given it. Key and Value are what could be read of it.
+	Refused error
 	// Subs is the number of user records in the Kinesis record that this one came in,
 	// 1 for a plain one.
 	Subs uint32
