@@ -128,6 +128,13 @@ func (f *flow) pick(in []bridge.Record) ([]bridge.Record, bridge.Counts, error) 
 		if rec.Foreign {
 			counts.Foreign++
 		}
+		if errors.Is(rec.Refused, bridge.ErrDropped) {
+			counts.Dropped++
+			continue
+		}
+		if rec.Refused != nil {
+			return nil, counts, f.refused(rec.Position, rec.Refused)
+		}
 		// A record that came from where this workflow writes to is back home. One that
 		// came from anywhere else is data, whoever brought it here.
 		if rec.Origin.Stream == f.r.target.String() {

@@ -225,7 +225,7 @@ func (c *checker) direction() {
 		return
 	}
 	if c.Kinesis.Format == "" {
-		c.fault("kinesis.format", "raw writes key and value, one Kinesis record each", "is required for kafka-to-kinesis and has no default")
+		c.fault("kinesis.format", "raw writes key and value, one Kinesis record each; kpl is for consumers built on the KCL; envelope carries everything, for readers that know it", "is required for kafka-to-kinesis and has no default")
 	}
 	if c.Kinesis.Format == "raw" && !slices.Contains(c.AcceptLoss, "timestamp") {
 		c.fault("accept_loss", "write accept_loss: [timestamp]; Kinesis sets the time of arrival itself",

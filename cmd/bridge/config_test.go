@@ -138,9 +138,8 @@ func TestFaultsOfKafka(t *testing.T) {
 func TestWhatComesLater(t *testing.T) {
 	oneFault(t, []faultCase{
 		{"fan-out", toKafka, "  region", "  read: fan-out\n  region", `kinesis.read: "fan-out" is not available in this version`},
-		{"aggregation", toKafka, "  region", "  aggregation: opaque\n  region", `kinesis.aggregation: "opaque" is not available in this version`},
-		{"format kpl", toKafka, "  region", "  format: kpl\n  region", `kinesis.format: "kpl" is not available in this version`},
-		{"format envelope", toKinesis, "format: raw", "format: envelope", `kinesis.format: "envelope" is not available in this version`},
+		{"aggregation", toKafka, "  region", "  aggregation: none\n  region", `kinesis.aggregation: "none" is not kcl, keep-in-range, keep-all or opaque`},
+		{"format", toKinesis, "format: raw", "format: avro", `kinesis.format: "avro" is not raw, kpl or envelope`},
 		{"no format", toKinesis, "  format: raw\n", "", "3:1 kinesis.format: is required for kafka-to-kinesis and has no default"},
 		{"timestamp not accepted", toKinesis, "accept_loss: [timestamp]\n", "", "accept_loss: format raw cannot carry the record's timestamp"},
 		{"headers are not the timestamp", toKinesis, "[timestamp]", "[headers, tombstones]", "9:14 accept_loss: format raw cannot carry"},

@@ -227,7 +227,11 @@ func (l *loaded) strategy(partitions int) (keymap.Strategy, error) {
 	if l.Direction == kafkaToKinesis {
 		return keymap.PartitionKeys(l.NullKeys), nil
 	}
-	return keymap.New(l.Keymap, partitions)
+	keys, err := keymap.New(l.Keymap, partitions)
+	if err == nil && l.Kinesis.WrittenBy == writtenByBridge {
+		keys = keymap.Restored(keys)
+	}
+	return keys, err
 }
 
 // begin makes the record of a workflow that has none. If its checkpoints hold a key, the

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/kpl"
 	"github.com/kinesis-msk-bridge/bridge/mirror"
 	"github.com/kinesis-msk-bridge/bridge/state"
 	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
@@ -137,7 +138,7 @@ func (m *mover) mirror(ctx context.Context, watch *bridge.Watch) (*mirror.Mirror
 	stamp := bridge.StampConfig{Workflow: m.workflow.Name, Key: m.workflow.Key, Epoch: m.workflow.Epoch, Target: m.topic.Identity()}
 	if m.Config.Direction == kinesisToKafka {
 		stamp.Source = m.source
-		out.Source = m.kinesis.Source(kinesisstream.SourceConfig{ExplicitHashKey: m.warnHashKeys()})
+		out.Source = m.kinesis.Source(m.sourceConfig())
 		out.Sink = m.session.Sink(kafkastream.SinkConfig{Stamp: bridge.NewStamp(stamp)})
 		out.Compacted = strings.Contains(m.topic.CleanupPolicy, "compact")
 		return out, nil
@@ -150,14 +151,33 @@ func (m *mover) mirror(ctx context.Context, watch *bridge.Watch) (*mirror.Mirror
 		return nil, err
 	}
 	out.Source = source
-	out.Sink = m.kinesis.Sink(ctx, kinesisstream.SinkConfig{
+	onStream := bridge.NewStamp(bridge.StampConfig{
+		Workflow: m.workflow.Name, Key: m.workflow.Key, Epoch: m.workflow.Epoch, Source: m.source, Target: m.target,
+	})
+	out.Sink, err = m.kinesis.Sink(ctx, kinesisstream.SinkConfig{
+		Format: kinesisstream.Format(m.Config.Kinesis.Format), Stamp: onStream,
 		Ledger: m.session.Ledger(m.source), Tagger: bridge.NewTagger(m.workflow.Key, "digest"), Watch: watch,
 		PutTimeout:    time.Duration(m.Config.PutTimeout),
 		AcceptHeaders: m.accepts("headers"), AcceptTombstones: m.accepts("tombstones"),
 		Rewind: func(n int64) { out.Rewound(n) },
 	})
-	return out, nil
+	return out, err
 }
+
+// sourceConfig says how the stream is read. What the workflow itself wrote into it, on the
+// way back, is known by its stamp.
+func (m *mover) sourceConfig() kinesisstream.SourceConfig {
+	mode, _ := kpl.ParseMode(m.Config.Kinesis.Aggregation) // one of the names that the field takes
+	return kinesisstream.SourceConfig{
+		ExplicitHashKey: m.warnHashKeys(), Aggregation: mode, Restore: m.Config.Kinesis.WrittenBy == writtenByBridge,
+		Stamp: bridge.NewStamp(bridge.StampConfig{
+			Workflow: m.workflow.Name, Key: m.workflow.Key, Epoch: m.workflow.Epoch, Target: m.source, Known: []bridge.Identity{m.target},
+		}),
+	}
+}
+
+// writtenByBridge is the value of kinesis.written_by for a stream that a mirror writes.
+const writtenByBridge = "bridge"
 
 func (m *mover) accepts(loss string) bool {
 	for _, l := range m.Config.AcceptLoss {

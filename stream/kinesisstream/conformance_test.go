@@ -108,21 +108,35 @@ func TestSourceContract(t *testing.T) {
 	})
 }
 
-func sinkHarness(srv *kinesistest.Server) bridgetest.SinkHarness {
+func sinkHarness(srv *kinesistest.Server, format kinesisstream.Format) bridgetest.SinkHarness {
+	carries := bridgetest.Carries{}
+	if format != kinesisstream.Raw {
+		carries = bridgetest.Carries{NullValues: true, Headers: true, Time: true, Origin: true}
+	}
 	return bridgetest.SinkHarness{
-		Server: "kinesistest", Origin: origin, TooLarge: 1<<20 + 1, Fences: true,
+		Server: "kinesistest", Origin: origin, TooLarge: 1<<20 + 1, Fences: true, Carries: carries,
 		New: func(t testing.TB) bridgetest.SinkServer {
 			st := stream(t, srv, 2)
 			log := memstream.NewLog(nil)
 			client := dial(t, srv, st.Name())
+			id, err := client.Identity(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			stamp := func(workflow string) *bridge.Stamp {
+				return bridge.NewStamp(bridge.StampConfig{Workflow: workflow, Key: bridge.WorkflowKey{1}, Source: origin, Target: id})
+			}
 			return bridgetest.SinkServer{
 				Open: func(ctx context.Context) (bridge.Sink, error) {
 					return client.Sink(ctx, kinesisstream.SinkConfig{
+						Format: format, Stamp: stamp(bridgetest.Workflow),
 						Ledger: log.Open(), Tagger: bridge.NewTagger(bridge.WorkflowKey{1}, "ledger"), PutTimeout: 200 * time.Millisecond, ReadDelay: time.Millisecond,
-					}), nil
+					})
 				},
-				Source: func(string) bridge.Source { return client.Source(kinesisstream.SourceConfig{}) },
-				Put:    putOne(st),
+				Source: func(workflow string) bridge.Source {
+					return client.Source(kinesisstream.SourceConfig{Stamp: stamp(workflow), Restore: format != kinesisstream.Raw})
+				},
+				Put: putOne(st),
 				// No Trim: what the ledger says was stored is there, or has expired there since.
 			}
 		},
@@ -131,6 +145,10 @@ func sinkHarness(srv *kinesistest.Server) bridgetest.SinkHarness {
 
 func TestSinkContract(t *testing.T) {
 	srv := fast(t)
-	bridgetest.TestSink(t, sinkHarness(srv))
-	bridgetest.TestRecoverable(t, sinkHarness(srv))
+	for _, format := range []kinesisstream.Format{kinesisstream.Raw, kinesisstream.KPL, kinesisstream.Envelope} {
+		t.Run(string(format), func(t *testing.T) {
+			bridgetest.TestSink(t, sinkHarness(srv, format))
+			bridgetest.TestRecoverable(t, sinkHarness(srv, format))
+		})
+	}
 }

@@ -11,7 +11,7 @@ import (
 
 // A queue holds what waits to be put, by partition key. PutRecords may store a record and
 // refuse an earlier one of the same call, and calls can overtake each other; so of each key
-// only the first record that waits may be under way.
+// only the first parcel of what waits may be under way.
 type queue struct {
 	mu    sync.Mutex
 	lanes map[string]*lane
@@ -19,11 +19,14 @@ type queue struct {
 	wake  chan struct{}
 }
 
+// maxParcel is how many records are packed together at most.
+const maxParcel = 1000
+
 // A lane is what waits for one partition key.
 type lane struct {
 	key   string
 	items []*item
-	busy  bool // the first record is ready or under way
+	busy  bool // the first records are ready or under way
 }
 
 // An item is one record of one Write.
@@ -94,7 +97,7 @@ func (q *queue) wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// offer lets the first record of a lane be put, unless one of it is under way.
+// offer lets the first records of a lane be put, unless some of it are under way.
 func (q *queue) offer(l *lane) {
 	if !l.busy && len(l.items) > 0 {
 		l.busy = true
@@ -102,33 +105,60 @@ func (q *queue) offer(l *lane) {
 	}
 }
 
-// take removes as many lanes from ready as one PutRecords can carry records of.
-func (q *queue) take() []*lane {
+// A parcel is one Kinesis record of a PutRecords: the first records of a lane.
+type parcel struct {
+	*lane
+	n    int // records in it
+	data []byte
+}
+
+// take removes as many lanes from ready as one PutRecords can carry parcels of. pack makes
+// the data of one, of as many of the records as fit into max bytes.
+func (q *queue) take(pack func(recs []*bridge.Record, max int) ([]byte, int)) []parcel {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n, size := 0, 0
-	for n < len(q.ready) && n < maxPutRecords {
-		r := q.ready[n].items[0].rec
-		if size += len(r.Key) + len(r.Value); size > maxPutBytes {
+	var batch []parcel
+	size := 0
+	for len(batch) < min(len(q.ready), maxPutRecords) {
+		l := q.ready[len(batch)]
+		data, n := pack(l.records(), maxPack)
+		if size += len(l.key) + len(data); size > maxPutBytes {
 			break
 		}
-		n++
+		batch = append(batch, parcel{l, n, data})
 	}
-	batch := q.ready[:n:n]
-	q.ready = q.ready[n:]
+	q.ready = q.ready[len(batch):]
 	return batch
 }
 
-// resolve gives the first record of a lane its fate. After a failure the later ones of the
-// same Write are held back, since the engine will bring this one again before them.
-func (q *queue) resolve(l *lane, ack bridge.Ack) {
+// records are those that one parcel could hold.
+func (l *lane) records() []*bridge.Record {
+	out := make([]*bridge.Record, 0, min(len(l.items), maxParcel))
+	for _, it := range l.items[:cap(out)] {
+		out = append(out, it.rec)
+	}
+	return out
+}
+
+// resolve gives the records of a parcel their fate: the places behind ack, or its error.
+// After a failure the later ones of the first one's Write are held back, since the engine
+// will bring that one again before them; those of other Writes are put again.
+func (q *queue) resolve(p parcel, ack bridge.Ack) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	first := l.items[0]
-	*first.ack = ack
-	first.of.finish()
-	l.items = l.items[1:]
-	if ack.Err != nil {
+	l := p.lane
+	if ack.Err == nil {
+		for i, it := range l.items[:p.n] {
+			*it.ack = ack
+			it.ack.Position.Sub = uint32(i)
+			it.of.finish()
+		}
+		l.items = l.items[p.n:]
+	} else {
+		first := l.items[0]
+		*first.ack = ack
+		first.of.finish()
+		l.items = l.items[1:]
 		rest := l.items[:0]
 		for _, it := range l.items {
 			if it.of != first.of {

@@ -30,8 +30,8 @@ type late struct {
 
 // A lateKey is what may come late of one partition key.
 type lateKey struct {
-	digests map[uint64]bool
-	own     map[spot]bool // what this sink stored since
+	marks map[mark]bool
+	own   map[spot]bool // what this sink stored since
 }
 
 // watch begins to watch for the doubts that were not found up to the tips. The first look is
@@ -47,10 +47,10 @@ func (l *late) watch(doubts map[string]*doubt, tips map[string]bridge.Position) 
 		}
 		k := l.keys[key]
 		if k == nil {
-			k = &lateKey{digests: map[uint64]bool{}, own: map[spot]bool{}}
+			k = &lateKey{marks: map[mark]bool{}, own: map[spot]bool{}}
 			l.keys[key] = k
 		}
-		k.digests[d.intent.Digest] = true
+		k.marks[d.mark] = true
 		l.next, l.until = now.Add(l.wait), now.Add(lateFor)
 	}
 	for shard, tip := range tips {
@@ -91,7 +91,7 @@ func (s *Sink) lookForLate(ctx context.Context) {
 		var tip bridge.Position
 		tip, err = s.scanShard(ctx, shard, start, true, func(r *bridge.Record) {
 			k := l.keys[string(r.Key)]
-			if k != nil && k.digests[s.digest(r.Key, r.Value)] && !k.own[spot{r.Partition, r.Position.Seq}] {
+			if k != nil && k.marks[s.codec.mark(r)] && !k.own[spot{r.Partition, r.Position.Seq}] {
 				copies++
 			}
 		})

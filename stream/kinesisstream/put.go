@@ -13,9 +13,9 @@ import (
 	"github.com/kinesis-msk-bridge/bridge"
 )
 
-// round puts the first record of each lane: intents, put, results. It fails if the sink
+// round puts one parcel of each lane: intents, put, results. It fails if the sink
 // must stop.
-func (s *Sink) round(ctx context.Context, batch []*lane) error {
+func (s *Sink) round(ctx context.Context, batch []parcel) error {
 	entry, deadline, err := s.intend(ctx, batch)
 	if err != nil {
 		return err
@@ -38,10 +38,13 @@ func (s *Sink) round(ctx context.Context, batch []*lane) error {
 // must be over by the deadline, PutTimeout after the writing began: whoever fences this
 // sink does so before it waits for that long, and then looks for what was intended. If the
 // ledger used up half of the time, the intents are withdrawn and written again.
-func (s *Sink) intend(ctx context.Context, batch []*lane) (at bridge.Position, deadline time.Time, err error) {
-	e := bridge.LedgerEntry{Settled: s.settled, Intents: make([]bridge.Intent, len(batch))}
-	for i, l := range batch {
-		e.Intents[i] = s.intent(l)
+func (s *Sink) intend(ctx context.Context, batch []parcel) (at bridge.Position, deadline time.Time, err error) {
+	e := bridge.LedgerEntry{Settled: s.settled}
+	if s.codec.ledgered() {
+		e.Intents = make([]bridge.Intent, len(batch))
+		for i, p := range batch {
+			e.Intents[i] = s.intent(p)
+		}
 	}
 	for {
 		began := time.Now()
@@ -55,14 +58,14 @@ func (s *Sink) intend(ctx context.Context, batch []*lane) (at bridge.Position, d
 		if time.Since(began) < s.conf.PutTimeout/2 {
 			return at, began.Add(s.conf.PutTimeout), nil
 		}
-		e.Settled = unstored(at, len(batch))
+		e.Settled = unstored(at, len(e.Intents))
 	}
 }
 
-// intent is what the ledger is told of the first record of a lane.
-func (s *Sink) intent(l *lane) bridge.Intent {
-	r := l.items[0].rec
-	return bridge.Intent{Origin: r.Origin, Key: l.key, Time: r.Time, Digest: s.digest(r.Key, r.Value)}
+// intent is what the ledger is told of a parcel of one record.
+func (s *Sink) intent(p parcel) bridge.Intent {
+	r := p.items[0].rec
+	return bridge.Intent{Origin: r.Origin, Key: p.key, Time: r.Time, Digest: s.codec.mark(r).digest}
 }
 
 // unstored says of every intent of an entry that it was not put.
@@ -74,24 +77,12 @@ func unstored(entry bridge.Position, n int) []bridge.Settled {
 	return out
 }
 
-// digest is what an intent is recognised by. A null value is put as an empty one.
-func (s *Sink) digest(key, value []byte) uint64 {
-	if value == nil {
-		value = []byte{}
-	}
-	return s.conf.Tagger.Digest(key, value)
-}
-
 // put is one PutRecords, which is given up at the deadline.
-func (s *Sink) put(ctx context.Context, batch []*lane, deadline time.Time) (*kinesis.PutRecordsOutput, error) {
+func (s *Sink) put(ctx context.Context, batch []parcel, deadline time.Time) (*kinesis.PutRecordsOutput, error) {
 	name, arn := s.ids()
 	in := &kinesis.PutRecordsInput{StreamName: name, StreamARN: arn, Records: make([]types.PutRecordsRequestEntry, len(batch))}
-	for i, l := range batch {
-		value := l.items[0].rec.Value
-		if value == nil {
-			value = []byte{}
-		}
-		in.Records[i] = types.PutRecordsRequestEntry{PartitionKey: &l.key, Data: value}
+	for i, p := range batch {
+		in.Records[i] = types.PutRecordsRequestEntry{PartitionKey: &p.key, Data: p.data}
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
@@ -99,37 +90,44 @@ func (s *Sink) put(ctx context.Context, batch []*lane, deadline time.Time) (*kin
 }
 
 // answered deals with the answer to one put, record by record.
-func (s *Sink) answered(batch []*lane, entry bridge.Position, results []types.PutRecordsResultEntry) {
-	for i, l := range batch {
+func (s *Sink) answered(batch []parcel, entry bridge.Position, results []types.PutRecordsResultEntry) {
+	for i, p := range batch {
 		r := &results[i]
 		if r.ErrorCode == nil && r.SequenceNumber != nil && r.ShardId != nil {
-			s.stored(l, entry, i, *r.ShardId, bridge.Position{Seq: *r.SequenceNumber})
+			s.stored(p, entry, i, *r.ShardId, bridge.Position{Seq: *r.SequenceNumber})
 			continue
 		}
 		class := codes[aws.ToString(r.ErrorCode)]
 		if class == nil {
 			class = bridge.ErrTransient
 		}
-		s.notStored(l, entry, i, fmt.Errorf("put record: %s: %w", aws.ToString(r.ErrorCode), class))
+		s.notStored(p, entry, i, fmt.Errorf("put record: %s: %w", aws.ToString(r.ErrorCode), class))
 	}
 }
 
-func (s *Sink) stored(l *lane, entry bridge.Position, i int, shard string, at bridge.Position) {
-	s.settled = append(s.settled, bridge.Settled{Entry: entry, Index: i, Stored: true, Partition: shard, Position: at})
+func (s *Sink) stored(p parcel, entry bridge.Position, i int, shard string, at bridge.Position) {
+	s.settle(bridge.Settled{Entry: entry, Index: i, Stored: true, Partition: shard, Position: at})
 	s.advance(shard, at)
-	s.late.own(l.key, shard, at)
-	s.queue.resolve(l, bridge.Ack{Partition: shard, Position: at, Log: entry})
+	s.late.own(p.key, shard, at)
+	s.queue.resolve(p, bridge.Ack{Partition: shard, Position: at, Log: entry})
 }
 
-func (s *Sink) notStored(l *lane, entry bridge.Position, i int, err error) {
-	s.settled = append(s.settled, bridge.Settled{Entry: entry, Index: i})
-	s.queue.resolve(l, bridge.Ack{Err: err})
+// settle keeps for the ledger what became of an intent.
+func (s *Sink) settle(r bridge.Settled) {
+	if s.codec.ledgered() {
+		s.settled = append(s.settled, r)
+	}
+}
+
+func (s *Sink) notStored(p parcel, entry bridge.Position, i int, err error) {
+	s.settle(bridge.Settled{Entry: entry, Index: i})
+	s.queue.resolve(p, bridge.Ack{Err: err})
 }
 
 // refused deals with a call that was certainly not carried out.
-func (s *Sink) refused(batch []*lane, entry bridge.Position, err error) error {
-	for i, l := range batch {
-		s.notStored(l, entry, i, err)
+func (s *Sink) refused(batch []parcel, entry bridge.Position, err error) error {
+	for i, p := range batch {
+		s.notStored(p, entry, i, err)
 	}
 	if bridge.Retryable(err) {
 		return nil
@@ -139,22 +137,22 @@ func (s *Sink) refused(batch []*lane, entry bridge.Position, err error) error {
 
 // find deals with a call whose fate is unknown. It is not repeated: what it stored is on
 // the shards once its time is over and what was stored can be read, and only then.
-func (s *Sink) find(ctx context.Context, batch []*lane, entry bridge.Position, deadline time.Time) error {
+func (s *Sink) find(ctx context.Context, batch []parcel, entry bridge.Position, deadline time.Time) error {
 	if err := pause(ctx, time.Until(deadline.Add(s.conf.ReadDelay))); err != nil {
 		return err
 	}
 	doubts := map[string]*doubt{}
-	for i, l := range batch {
-		doubts[l.key] = &doubt{entry: entry, index: i, intent: s.intent(l)}
+	for i, p := range batch {
+		doubts[p.key] = &doubt{entry: entry, index: i, mark: s.codec.mark(p.items[0].rec)}
 	}
 	if err := s.look(ctx, doubts, deadline.Add(-s.conf.PutTimeout)); err != nil {
 		return err
 	}
-	for i, l := range batch {
-		if d := doubts[l.key]; d.shard != "" {
-			s.stored(l, entry, i, d.shard, d.at)
+	for i, p := range batch {
+		if d := doubts[p.key]; d.shard != "" {
+			s.stored(p, entry, i, d.shard, d.at)
 		} else {
-			s.notStored(l, entry, i, errNotThere)
+			s.notStored(p, entry, i, errNotThere)
 		}
 	}
 	return nil

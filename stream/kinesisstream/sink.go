@@ -6,17 +6,20 @@ import (
 	"fmt"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/kinesis-msk-bridge/bridge"
 )
 
-// A SinkConfig says how a stream is written in the format raw: each value as one record.
+// A SinkConfig says how a stream is written.
 type SinkConfig struct {
+	// Format says how records stand in Kinesis records; Raw if empty.
+	Format Format
 	// Ledger is written ahead of every put. Required.
 	Ledger bridge.Ledger
-	// Tagger makes the digests of the ledger's intents. Required.
+	// Tagger makes the digests of the ledger's intents. Required for Raw.
 	Tagger *bridge.Tagger
+	// Stamp makes the provenance that records carry. Required for KPL and Envelope.
+	Stamp *bridge.Stamp
 	// Watch is asked before each put; nil is always alive.
 	Watch *bridge.Watch
 	// PutTimeout bounds one put from before it is written ahead to its answer, 10 s if
@@ -47,6 +50,7 @@ const (
 type Sink struct {
 	*Client
 	conf   SinkConfig
+	codec  codec
 	opened time.Time
 	queue  *queue
 	start  func() // the putting goroutine, with the first Write
@@ -69,8 +73,9 @@ var (
 	_ bridge.Recoverable = (*Sink)(nil)
 )
 
-// Sink returns the stream as a sink. It must be closed.
-func (c *Client) Sink(ctx context.Context, conf SinkConfig) *Sink {
+// Sink returns the stream as a sink. It must be closed. The error is that of a format that
+// there is not.
+func (c *Client) Sink(ctx context.Context, conf SinkConfig) (*Sink, error) {
 	conf.PutTimeout = cmpOr(conf.PutTimeout, defaultPut)
 	conf.ReadDelay = cmpOr(conf.ReadDelay, defaultDelay)
 	s := &Sink{
@@ -78,6 +83,10 @@ func (c *Client) Sink(ctx context.Context, conf SinkConfig) *Sink {
 		ends: map[string]bridge.Position{},
 		late: late{wait: conf.PutTimeout},
 		dead: make(chan struct{}),
+	}
+	var err error
+	if s.codec, err = newCodec(&s.conf); err != nil {
+		return nil, err
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
@@ -93,13 +102,13 @@ func (c *Client) Sink(ctx context.Context, conf SinkConfig) *Sink {
 		defer cancel()
 		return s.tell(ctx)
 	})
-	return s
+	return s, nil
 }
 
 // Write puts the records of different keys in any order and those of one key in theirs.
-// Headers, null values, keys that are no partition key, and values that a KPL reader would
-// take for an aggregate are ErrUnmappable; see SinkConfig. Time is not kept. A Write whose
-// ctx ends makes an end of the sink.
+// Keys that are no partition key are ErrUnmappable; in the format Raw so are headers and
+// null values, see SinkConfig, and the time is not kept. A Write whose ctx ends makes an
+// end of the sink.
 func (s *Sink) Write(ctx context.Context, recs []bridge.Record) ([]bridge.Ack, error) {
 	if err := s.over(); err != nil {
 		return nil, err
@@ -121,6 +130,14 @@ func (s *Sink) Write(ctx context.Context, recs []bridge.Record) ([]bridge.Ack, e
 	}
 }
 
+// check says why a record can never be put.
+func (s *Sink) check(r *bridge.Record, limit int) error {
+	if err := checkKey(r.Key); err != nil {
+		return err
+	}
+	return s.codec.check(r, min(limit, maxPutBytes)-len(r.Key))
+}
+
 // over is why the sink is of no more use, nil while it is.
 func (s *Sink) over() error {
 	s.mu.Lock()
@@ -137,35 +154,6 @@ func (s *Sink) die(err error) {
 	}
 	s.fatal = err
 	close(s.dead)
-}
-
-// check says why a record cannot be put in this format.
-func (s *Sink) check(r *bridge.Record, limit int) error {
-	switch {
-	case len(r.Key) == 0 || !utf8.Valid(r.Key) || keyUnits(r.Key) > maxKeyUnits:
-		return fmt.Errorf("a key of %d bytes is no partition key: %w", len(r.Key), bridge.ErrUnmappable)
-	case hasMagic(r.Value):
-		err := fmt.Errorf("the value begins like a KPL aggregate, and readers would take it for one: %w", bridge.ErrUnmappable)
-		return bridge.WithHint(err, "such values are not available in this version")
-	case len(r.Headers) > 0 && !s.conf.AcceptHeaders:
-		return bridge.WithHint(fmt.Errorf("the record has headers, which raw cannot carry: %w", bridge.ErrUnmappable), "accept their loss with accept_loss: [headers]")
-	case r.Value == nil && !s.conf.AcceptTombstones:
-		return bridge.WithHint(fmt.Errorf("the record is a tombstone, which raw cannot carry: %w", bridge.ErrUnmappable), "accept that it becomes an empty value with accept_loss: [tombstones]")
-	case len(r.Key)+len(r.Value) > min(limit, maxPutBytes):
-		return fmt.Errorf("the record has %d bytes, the stream takes %d: %w", len(r.Key)+len(r.Value), min(limit, maxPutBytes), bridge.ErrOversize)
-	}
-	return nil
-}
-
-// keyUnits is the length of a partition key as the service counts it.
-func keyUnits(key []byte) int {
-	n := 0
-	for _, r := range string(key) {
-		if n++; r > 0xffff {
-			n++
-		}
-	}
-	return n
 }
 
 // run puts what is ready until ctx ends or something fails for good.
@@ -196,7 +184,7 @@ func (s *Sink) step(ctx context.Context) (idle time.Duration, err error) {
 		s.lookForLate(ctx)
 		return 0, nil
 	}
-	if batch := s.queue.take(); len(batch) > 0 {
+	if batch := s.queue.take(s.codec.pack); len(batch) > 0 {
 		return 0, s.round(ctx, batch)
 	}
 	if err := s.tell(ctx); err != nil || next.IsZero() {

@@ -2,10 +2,9 @@ package kinesisstream
 
 import (
 	"context"
-	"crypto/md5"
 	"errors"
 	"fmt"
-	"math/big"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -13,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/kpl"
 )
 
 // A SourceConfig says how to read.
@@ -23,8 +23,14 @@ type SourceConfig struct {
 	// ExplicitHashKey is called for each record whose key does not hash into its shard:
 	// its producer chose the shard, and the key says nothing of order. Nil ignores them.
 	ExplicitHashKey func(shard string)
-	// opaque hands aggregated records out as they are.
-	opaque bool
+	// Aggregation says which user records of KPL aggregates are delivered.
+	Aggregation kpl.Mode
+	// Stamp judges what a mirror wrote into the stream in the formats KPL and Envelope. Nil
+	// takes all for producers' data.
+	Stamp *bridge.Stamp
+	// Restore says that a mirror, of whichever workflow, wrote the stream: headers, null
+	// values and times that its formats carry are those of the records.
+	Restore bool
 }
 
 // A Source reads a stream. It implements bridge.Source.
@@ -66,8 +72,8 @@ type reader struct {
 	proved bool
 	next   time.Time // when the shard may be asked again
 	idle   time.Duration
-	poison error // a record that cannot be handed out; everything before it was
-	lo, hi *big.Int
+	keys   kpl.HashRange // of the shard, the whole range if it was not listed
+	unpack unpacker
 }
 
 // Open gets an iterator. A position must be of this shard, or is ErrForeignPosition.
@@ -75,22 +81,24 @@ func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) 
 	if _, err := bridge.ParsePosition(from.After.String()); err != nil {
 		return nil, err
 	}
-	r := &reader{client: s.Client, conf: s.conf, shard: partition, start: from, last: from.After}
-	// Where nothing was ever read, nothing can have been lost, unless the shard was seen
-	// empty once: what came since may have expired.
-	r.proved = from.After.IsZero() && from.Tip.IsZero()
-	r.bounds()
+	r := newReader(s.Client, s.conf, partition, from)
 	return r, r.open(ctx)
 }
 
-// bounds notes the shard's hash range, if it was listed.
-func (r *reader) bounds() {
-	r.client.mu.Lock()
-	defer r.client.mu.Unlock()
-	if h := r.client.shards[r.shard].HashKeyRange; h != nil {
-		r.lo, _ = new(big.Int).SetString(aws.ToString(h.StartingHashKey), 10)
-		r.hi, _ = new(big.Int).SetString(aws.ToString(h.EndingHashKey), 10)
+func newReader(c *Client, conf SourceConfig, shard string, from bridge.Start) *reader {
+	r := &reader{client: c, conf: conf, shard: shard, start: from, last: from.After, keys: kpl.FullRange()}
+	// Where nothing was ever read, nothing can have been lost, unless the shard was seen
+	// empty once: what came since may have expired.
+	r.proved = from.After.IsZero() && from.Tip.IsZero()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if h := c.shards[shard].HashKeyRange; h != nil {
+		if keys, err := kpl.ParseHashRange(aws.ToString(h.StartingHashKey), aws.ToString(h.EndingHashKey)); err == nil {
+			r.keys = keys
+		}
 	}
+	r.unpack = unpacker{shard: shard, keys: r.keys, conf: &r.conf}
+	return r
 }
 
 // open gets an iterator. A position that was stored is opened AT its record, whose
@@ -124,9 +132,6 @@ func (r *reader) open(ctx context.Context) error {
 // Read asks the shard when its budget allows, and again while the answers are empty, for
 // at most two seconds.
 func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
-	if r.poison != nil {
-		return bridge.Batch{}, r.poison
-	}
 	until := time.Now().Add(longestRead)
 	for {
 		if err := pause(ctx, time.Until(r.next)); err != nil {
@@ -167,19 +172,7 @@ func (r *reader) ask(ctx context.Context) (bridge.Batch, error) {
 		return bridge.Batch{}, err
 	}
 	b.Records = r.records(out.Records)
-	if n := len(out.Records); n > 0 && r.poison == nil {
-		r.last = bridge.Position{Seq: aws.ToString(out.Records[n-1].SequenceNumber)}
-	} else if n := len(b.Records); n > 0 {
-		r.last = b.Records[n-1].Position
-	}
 	b.Through = r.last
-	if r.poison != nil {
-		b.Ended, b.Behind = false, -1
-		if len(b.Records) == 0 {
-			return bridge.Batch{}, r.poison
-		}
-		return b, nil
-	}
 	if r.iterator = out.NextShardIterator; b.Ended && b.Through.IsZero() {
 		b.Through = r.start.After
 	}
@@ -233,58 +226,27 @@ func (r *reader) prove(page []types.Record, b bridge.Batch) error {
 	return bridge.WithHint(gap, "raise the stream's retention for the next time; what is gone must come from the producers")
 }
 
-// records makes records of a page, without what stands at or before the start.
+// records makes records of a page, without what stands at or before the start, and notes
+// how far it goes.
 func (r *reader) records(page []types.Record) []bridge.Record {
 	out := make([]bridge.Record, 0, len(page))
 	for i := range page {
-		rec := &page[i]
-		at := bridge.Position{Seq: aws.ToString(rec.SequenceNumber)}
-		if !at.After(r.start.After) && !r.start.After.IsZero() {
-			continue
+		n := len(out)
+		out = r.unpack.append(out, &page[i])
+		r.last = bridge.Position{Seq: aws.ToString(page[i].SequenceNumber)}
+		if len(out) > n {
+			r.last = out[len(out)-1].Position
 		}
-		if !r.conf.opaque && isAggregate(rec.Data) {
-			err := fmt.Errorf("record %s of %s is a KPL aggregate: %w", at, r.shard, bridge.ErrUndecodable)
-			r.poison = bridge.WithHint(err, "streams with aggregated records are not available in this version")
-			return out
+		if !r.start.After.IsZero() {
+			rest := slices.DeleteFunc(out[n:], func(b bridge.Record) bool { return !b.Position.After(r.start.After) })
+			out = out[:n+len(rest)]
 		}
-		b := bridge.Record{Value: rec.Data, Partition: r.shard, Position: at, Subs: 1, Time: aws.ToTime(rec.ApproximateArrivalTimestamp).UTC().Truncate(time.Millisecond)}
-		if b.Value == nil {
-			b.Value = []byte{}
+		if r.conf.ExplicitHashKey != nil && page[i].PartitionKey != nil && !r.keys.Contains(kpl.KeyHash([]byte(*page[i].PartitionKey))) {
+			r.conf.ExplicitHashKey(r.shard)
 		}
-		if rec.PartitionKey != nil {
-			b.Key = []byte(*rec.PartitionKey)
-			r.checkHash(b.Key)
-		}
-		out = append(out, b)
 	}
 	return out
 }
 
-func (r *reader) checkHash(key []byte) {
-	if r.conf.ExplicitHashKey == nil || r.lo == nil || r.hi == nil {
-		return
-	}
-	sum := md5.Sum(key)
-	h := new(big.Int).SetBytes(sum[:])
-	if h.Cmp(r.lo) < 0 || h.Cmp(r.hi) > 0 {
-		r.conf.ExplicitHashKey(r.shard)
-	}
-}
-
 // Close ends nothing on the service's side.
 func (r *reader) Close() error { return nil }
-
-// magic begins every aggregated record of the Kinesis Producer Library.
-const magic = "\xf3\x89\x9a\xc2"
-
-// isAggregate reports whether data is an aggregated record whose checksum, the MD5 at its
-// end, holds. Readers of KPL take anything else for a plain record.
-func isAggregate(data []byte) bool {
-	if !hasMagic(data) || len(data) <= len(magic)+md5.Size {
-		return false
-	}
-	body, sum := data[len(magic):len(data)-md5.Size], data[len(data)-md5.Size:]
-	return md5.Sum(body) == [md5.Size]byte(sum)
-}
-
-func hasMagic(data []byte) bool { return len(data) >= len(magic) && string(data[:len(magic)]) == magic }

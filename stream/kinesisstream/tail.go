@@ -3,26 +3,25 @@ package kinesisstream
 import (
 	"cmp"
 	"context"
-	"crypto/md5"
 	"errors"
 	"fmt"
 	"iter"
 	"maps"
-	"math/big"
 	"slices"
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/kpl"
 )
 
 // A doubt is an intent of which the ledger does not say what came of it. There is at most
 // one a key, because no later record of a key is put before that is said.
 type doubt struct {
-	entry  bridge.Position
-	index  int
-	intent bridge.Intent
-	shard  string // where it was found, if it was
-	at     bridge.Position
+	entry bridge.Position
+	index int
+	mark  mark
+	shard string // where it was found, if it was
+	at    bridge.Position
 }
 
 // A spot is one record of the stream.
@@ -83,7 +82,7 @@ func (j *journal) doubts() (doubts map[string]*doubt, since time.Time) {
 			continue
 		}
 		in := j.intents[id]
-		doubts[in.Key] = &doubt{entry: bridge.Position{Seq: id.entry}, index: id.index, intent: in.Intent}
+		doubts[in.Key] = &doubt{entry: bridge.Position{Seq: id.entry}, index: id.index, mark: mark{digest: in.Digest}}
 		if since.IsZero() || in.at.Before(since) {
 			since = in.at
 		}
@@ -109,10 +108,11 @@ func (j *journal) placed(from bridge.Floor) []bridge.Placed {
 	return out
 }
 
-// Tail joins ledger and shards. What the ledger says is stored is yielded as it says, each
-// shard in its order. What it leaves in doubt is looked for on the shards, after PutTimeout
-// since the sink was opened has passed, so that a put of an older worker has had its time;
-// the answer is then told to the ledger. Puts wait meanwhile.
+// Tail says what stands on the stream, each shard in its order. In the format Raw it joins
+// ledger and shards: what the ledger says is stored is yielded as it says, and what it
+// leaves in doubt is looked for; the answer is then told to the ledger. In the others the
+// shards are read. Before that, unless nothing can be in doubt, PutTimeout passes since the
+// sink was opened, so that a put of an older worker has had its time. Puts wait meanwhile.
 func (s *Sink) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bridge.Placed, error] {
 	return func(yield func(bridge.Placed, error) bool) {
 		placed, err := s.recall(ctx, from)
@@ -134,8 +134,11 @@ func (s *Sink) recall(ctx context.Context, from bridge.Floor) ([]bridge.Placed, 
 	for shard, at := range from.Partitions {
 		s.advance(shard, at)
 	}
-	if from.Clean {
+	switch {
+	case from.Clean:
 		return nil, nil
+	case !s.codec.ledgered():
+		return s.reread(ctx, from)
 	}
 	j, err := s.readJournal(ctx, from.Log)
 	if err != nil {
@@ -153,13 +156,38 @@ func (s *Sink) recall(ctx context.Context, from bridge.Floor) ([]bridge.Placed, 
 	return j.placed(from), s.tell(ctx)
 }
 
+// reread finds the workflow's own records on the shards, by what they carry.
+func (s *Sink) reread(ctx context.Context, from bridge.Floor) (placed []bridge.Placed, err error) {
+	if err := s.outlast(ctx); err != nil {
+		return nil, err
+	}
+	shards, err := s.shardsOf(ctx, nil)
+	for _, shard := range shards {
+		tip, err := s.scanShard(ctx, shard, bridge.Start{After: from.Partitions[shard]}, false, func(r *bridge.Record) {
+			if !r.Origin.IsZero() {
+				placed = append(placed, bridge.Placed{Partition: shard, Position: r.Position, Origin: r.Origin, Key: r.Key})
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		s.advance(shard, tip)
+	}
+	return placed, err
+}
+
+// outlast waits until a put of an older worker has had its time.
+func (s *Sink) outlast(ctx context.Context) error {
+	return pause(ctx, time.Until(s.opened.Add(s.conf.PutTimeout+s.conf.ReadDelay)))
+}
+
 // decide settles what the journal leaves in doubt.
 func (s *Sink) decide(ctx context.Context, j *journal, from bridge.Floor) error {
 	doubts, since := j.doubts()
 	if len(doubts) == 0 {
 		return nil
 	}
-	if err := pause(ctx, time.Until(s.opened.Add(s.conf.PutTimeout+s.conf.ReadDelay))); err != nil {
+	if err := s.outlast(ctx); err != nil {
 		return err
 	}
 	if err := s.search(ctx, doubts, from.Partitions, since, j.taken); err != nil {
@@ -230,7 +258,7 @@ func (s *Sink) search(ctx context.Context, doubts map[string]*doubt, from map[st
 		}
 		tips[shard], err = s.scanShard(ctx, shard, start, !old, func(r *bridge.Record) {
 			d := doubts[string(r.Key)]
-			if d != nil && d.shard == "" && !taken[spot{r.Partition, r.Position.Seq}] && s.digest(r.Key, r.Value) == d.intent.Digest {
+			if d != nil && d.shard == "" && !taken[spot{r.Partition, r.Position.Seq}] && s.codec.mark(r) == d.mark {
 				d.shard, d.at = r.Partition, r.Position
 			}
 		})
@@ -248,12 +276,13 @@ func (s *Sink) tooLate(shard string, since time.Time) error {
 	return bridge.WithHint(gap, "compare both sides; then begin a new workflow on an empty target")
 }
 
-// shardsOf lists the shards, open and closed, that the keys hash into.
+// shardsOf lists the shards, open and closed, that the keys hash into, or all if keys is nil.
 func (s *Sink) shardsOf(ctx context.Context, keys []string) (ids []string, err error) {
 	err = s.readBack(ctx, "list the shards", func() error {
+		ids = nil
 		shards, err := s.Partitions(ctx)
 		for _, shard := range shards {
-			if owns(shard, keys) {
+			if keys == nil || owns(shard, keys) {
 				ids = append(ids, shard.ID)
 			}
 		}
@@ -264,23 +293,16 @@ func (s *Sink) shardsOf(ctx context.Context, keys []string) (ids []string, err e
 
 // owns reports whether a key hashes into the shard.
 func owns(shard bridge.Partition, keys []string) bool {
-	lo, ok1 := new(big.Int).SetString(shard.FirstHash, 10)
-	hi, ok2 := new(big.Int).SetString(shard.LastHash, 10)
-	if !ok1 || !ok2 {
-		return true
-	}
-	return slices.ContainsFunc(keys, func(key string) bool {
-		sum := md5.Sum([]byte(key))
-		h := new(big.Int).SetBytes(sum[:])
-		return h.Cmp(lo) >= 0 && h.Cmp(hi) <= 0
-	})
+	space, err := kpl.ParseHashRange(shard.FirstHash, shard.LastHash)
+	return err != nil || slices.ContainsFunc(keys, func(key string) bool { return space.Contains(kpl.KeyHash([]byte(key))) })
 }
 
 // scanShard shows every record of one shard behind start, up to the shard's tip, and
 // returns where that is. Unless whole is known, the record at start must still be there,
 // because what stood behind it may have expired with it.
 func (s *Sink) scanShard(ctx context.Context, shard string, start bridge.Start, whole bool, see func(*bridge.Record)) (tip bridge.Position, err error) {
-	r := &reader{client: s.Client, conf: SourceConfig{Share: 1, opaque: true}, shard: shard, start: start, last: start.After, proved: whole}
+	r := newReader(s.Client, SourceConfig{Share: 1, Aggregation: kpl.KeepAll, Stamp: s.conf.Stamp}, shard, start)
+	r.proved = r.proved || whole
 	if err := s.readBack(ctx, "read back "+shard, func() error { return r.open(ctx) }); err != nil {
 		return tip, err
 	}
