@@ -28,6 +28,9 @@ var (
 	ErrChanged = errors.New("is not what it was")
 	// ErrFenced: another worker owns the task, or this one was away for too long. Final.
 	ErrFenced = errors.New("task lost to another worker")
+	// ErrLostTrack: a sink or a store no longer knows what of its own was appended, and is of
+	// no more use. A new one for the same task must look at the target first.
+	ErrLostTrack = errors.New("what was written must be looked for")
 	// ErrLocked: another process holds the workflow.
 	ErrLocked = errors.New("in use by another process")
 	// ErrState: stored state is corrupt, newer than this program, or of another workflow.
@@ -49,8 +52,10 @@ var (
 
 // Retryable reports whether trying again later can help.
 func Retryable(err error) bool {
-	if errors.Is(err, context.Canceled) || errors.Is(err, ErrFenced) || errors.Is(err, ErrGap) || errors.Is(err, ErrDenied) {
-		return false
+	for _, final := range []error{context.Canceled, ErrFenced, ErrLostTrack, ErrGap, ErrDenied} {
+		if errors.Is(err, final) {
+			return false
+		}
 	}
 	return errors.Is(err, ErrThrottled) || errors.Is(err, ErrTransient) || errors.Is(err, ErrUnreachable)
 }

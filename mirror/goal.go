@@ -26,8 +26,9 @@ type goal struct {
 	all  chan struct{} // nil if there is no goal
 }
 
-func (m *Mirror) newGoal(ctx context.Context, parts []bridge.Partition, rows map[string]bridge.Row) (*goal, error) {
-	g := &goal{at: time.Now(), left: map[string]bool{}}
+// newGoal makes the goal for the moment at, before which parts were not listed.
+func (m *Mirror) newGoal(ctx context.Context, at time.Time, parts []bridge.Partition, rows map[string]bridge.Row) (*goal, error) {
+	g := &goal{at: at, left: map[string]bool{}}
 	if !m.UntilCaughtUp {
 		return g, nil
 	}

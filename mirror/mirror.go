@@ -97,14 +97,37 @@ func (m *Mirror) Drain() {
 // workflow, and what the policy stops at. Run may be called once.
 func (m *Mirror) Run(ctx context.Context) error {
 	m.init()
-	r, err := m.resume(ctx)
-	if err != nil {
+	r, err := m.begin(ctx)
+	if r == nil || err != nil {
 		return err
 	}
 	m.mu.Lock()
 	m.run = r
 	m.mu.Unlock()
 	return r.run(ctx)
+}
+
+// begin is resume, which a Drain ends: nothing is under way yet, and the checkpoint stays
+// what it was. It returns nil then.
+func (m *Mirror) begin(ctx context.Context) (*run, error) {
+	starting, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-m.drain:
+			stop()
+		case <-starting.Done():
+		}
+	}()
+	r, err := m.resume(starting)
+	drained := starting.Err() != nil && ctx.Err() == nil
+	stop()
+	<-ended
+	if drained && (err == nil || errors.Is(err, context.Canceled)) {
+		return nil, nil
+	}
+	return r, err
 }
 
 // A run is one Run of a Mirror.
@@ -152,12 +175,14 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 			return nil, err
 		}
 	}
+	// A shard that is born behind this moment is not listed, and holds nothing older.
+	now := time.Now()
 	parts, err := atStart(ctx, r, "list", m.Source.Partitions)
 	if err != nil {
 		return nil, fmt.Errorf("list the source's partitions: %w", err)
 	}
 	rows := rowsByPartition(cp)
-	if r.goal, err = m.newGoal(ctx, parts, rows); err != nil {
+	if r.goal, err = m.newGoal(ctx, now, parts, rows); err != nil {
 		return nil, err
 	}
 	if r.present, err = r.scan(ctx, cp, rows); err != nil {
@@ -165,7 +190,11 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 	}
 	r.tracker = newTracker(cp, r.present)
 	r.lineage = newLineage(r.tracker, cp.At.IsZero(), r.source.Name)
-	return r, r.lineage.update(parts)
+	if err := r.lineage.update(parts); err != nil {
+		return nil, err
+	}
+	r.tracker.expect(parts)
+	return r, nil
 }
 
 // atStart tries a few times what may be throttled. Whoever does not answer at all at the
@@ -250,7 +279,8 @@ func (r *run) run(ctx context.Context) error {
 	return r.finish(ctx, err)
 }
 
-// finish saves what is done. A stop without error has nothing under way and is clean.
+// finish saves what is done. A stop without error has nothing under way, and is clean if
+// the flows have come past all that was found on the target at the start.
 func (r *run) finish(ctx context.Context, err error) error {
 	if ctx.Err() != nil || errors.Is(err, bridge.ErrFenced) {
 		return errors.Join(err, context.Cause(ctx))

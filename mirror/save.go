@@ -47,7 +47,7 @@ func (r *run) save(ctx context.Context, clean bool) error {
 	forget := r.lineage.forgettable()
 	cp, restore := r.tracker.cut(all)
 	cp.Source, cp.Target, cp.Keymap = r.source, r.target, r.m.Keys.Name()
-	cp.At, cp.Clean, cp.Forget = time.Now(), clean, forget
+	cp.At, cp.Clean, cp.Forget = time.Now(), clean && cp.Clean, forget
 	_, err := retry(ctx, r, "checkpoint", "", func() (struct{}, error) {
 		return struct{}{}, r.m.Checkpoints.Save(ctx, cp)
 	})

@@ -83,6 +83,9 @@ func newTracker(cp bridge.Checkpoint, found presence) *tracker {
 		for p := range there.where {
 			t.indexOf(p).raise(l.source, there.last)
 		}
+		if s := t.rows[l.source]; s != nil && (s.Ended || !there.last.After(s.Position)) {
+			continue
+		}
 		w := t.passing[l.source]
 		if w == nil {
 			w = &passing{window: t.begin()}
@@ -99,6 +102,18 @@ func newTracker(cp bridge.Checkpoint, found presence) *tracker {
 type passing struct {
 	window *window
 	until  bridge.Position
+}
+
+// expect takes the partitions that there are: what was found of others no flow will pass.
+func (t *tracker) expect(parts []bridge.Partition) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for name, p := range t.passing {
+		if !slices.ContainsFunc(parts, func(l bridge.Partition) bool { return l.ID == name }) {
+			t.close(p.window)
+			delete(t.passing, name)
+		}
+	}
 }
 
 func (t *tracker) indexOf(target string) *indexState {
@@ -250,7 +265,8 @@ func (t *tracker) extendIndex(partition string, w *window) {
 }
 
 // cut takes what goes into the next checkpoint. With all it holds every row, else those
-// that moved. The returned function puts it back if it could not be saved.
+// that moved. It is Clean if nothing is open. The returned function puts it back if it
+// could not be saved.
 func (t *tracker) cut(all bool) (cp bridge.Checkpoint, restore func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -262,7 +278,7 @@ func (t *tracker) cut(all bool) (cp bridge.Checkpoint, restore func()) {
 			s.moved = false
 		}
 	}
-	cp.Floor = t.floor()
+	cp.Floor, cp.Clean = t.floor(), len(t.open) == 0
 	cp.Counts = t.counts
 	cp.Index, t.entries = t.entries, nil
 	t.dirty = false
