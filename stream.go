@@ -42,7 +42,8 @@ type Start struct {
 	At time.Time
 	// Tip is the last time at which everything up to After is known to have been all
 	// there was: a partition seen empty behind After less than the retention ago has
-	// lost nothing, even if the record at After itself has expired. Zero if unknown.
+	// lost nothing, even if the record at After itself has expired. Zero if unknown. If it
+	// is set and After is zero, the partition held nothing then.
 	Tip time.Time
 }
 

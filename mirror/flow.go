@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -57,7 +58,17 @@ func (f *flow) readError(intake context.Context, err error) error {
 	if intake.Err() != nil {
 		return nil
 	}
+	if errors.Is(err, bridge.ErrMissing) && f.expired(intake) {
+		row, _ := f.r.tracker.row(f.part.ID)
+		err = expiredUnread(f.r.source.Name, row)
+	}
 	return fmt.Errorf("read partition %s: %w", f.part.ID, err)
+}
+
+// expired reports whether the source is there and lists the partition no more.
+func (f *flow) expired(ctx context.Context) bool {
+	parts, err := f.r.m.Source.Partitions(ctx)
+	return err == nil && !slices.ContainsFunc(parts, func(p bridge.Partition) bool { return p.ID == f.part.ID })
 }
 
 type page struct {

@@ -35,11 +35,9 @@ func (l *lineage) update(parts []bridge.Partition) error {
 				return err
 			}
 		}
-		if l.listed == nil {
-			if err := l.expired(listed); err != nil {
-				return err
-			}
-		}
+	}
+	if err := l.expired(listed); err != nil {
+		return err
 	}
 	l.first = false
 	l.tracker.know(parts)
@@ -69,15 +67,20 @@ func (l *lineage) explain(p bridge.Partition, listed map[string]bridge.Partition
 	return nil
 }
 
-// expired finds partitions that were not read to their end before they expired.
+// expired finds partitions that were not read to their end before they expired. One that
+// a flow reads is for that flow to judge: it may have the last page in its hands.
 func (l *lineage) expired(listed map[string]bridge.Partition) error {
 	for _, row := range l.tracker.allRows() {
-		if _, there := listed[row.Partition]; !there && !row.Ended {
-			return &bridge.GapError{Stream: l.stream, Partition: row.Partition, After: row.Position,
-				Reason: "the partition expired before it was read to its end"}
+		if _, there := listed[row.Partition]; !there && !row.Ended && !l.started[row.Partition] {
+			return expiredUnread(l.stream, row)
 		}
 	}
 	return nil
+}
+
+func expiredUnread(stream string, row bridge.Row) error {
+	return &bridge.GapError{Stream: stream, Partition: row.Partition, After: row.Position,
+		Reason: "the partition expired before it was read to its end"}
 }
 
 // startable returns the partitions whose flows may begin now, each once.

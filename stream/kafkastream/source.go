@@ -176,7 +176,8 @@ func (s *Source) checkNowAndThen(ctx context.Context) error {
 
 // Open begins to read a partition. It wraps ErrChanged if the topic is not the one that
 // the Source was made for, and is a *bridge.GapError if the log does not reach back to
-// from.After, or no longer reaches up to it. A time later than all records begins with
+// from.After, or no longer reaches up to it; if that is zero and from.Tip is not, offset 0
+// must still be there. A time later than all records begins with
 // the next one to come.
 func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) (bridge.Reader, error) {
 	n, err := strconv.ParseInt(partition, 10, 32)
@@ -200,7 +201,8 @@ func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) 
 	r := &reader{source: s, partition: partition}
 	next := after + 1
 	switch {
-	case !from.After.IsZero():
+	case !from.After.IsZero() || !from.Tip.IsZero():
+		// A partition that was seen to hold nothing has offset 0 still to come.
 		err = gapAt(s.topic.Name, int32(n), next, first, end)
 	case !from.At.IsZero():
 		next, err = s.since(ctx, int32(n), from.At, end)

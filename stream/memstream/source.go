@@ -78,6 +78,11 @@ func (s *source) Open(ctx context.Context, partition string, from bridge.Start) 
 		if p.trimmed.After(r.through) {
 			r.through = p.trimmed
 		}
+	case !from.Tip.IsZero() && s.lostSince(p, from.Tip):
+		return nil, &bridge.GapError{
+			Stream: s.cfg.Name, Partition: p.id, Before: p.oldest(),
+			Reason: "the partition was empty when it was last seen, and what came since may be gone",
+		}
 	case p.expired:
 		return nil, fmt.Errorf("open shard %s of %s, which expired: %w", partition, s.cfg.Name, bridge.ErrMissing)
 	case !from.At.IsZero():
@@ -109,6 +114,15 @@ func (s *source) resume(p *part, from bridge.Start) error {
 	}
 	gap.Reason = "possible gap: the record at the position is no longer kept, and the shard was not seen at its tip since"
 	return gap
+}
+
+// lostSince reports whether a partition that held nothing at a time may have lost records
+// since. Kafka's log begins at 0; Kinesis knows only how long it keeps a record.
+func (s *source) lostSince(p *part, tip time.Time) bool {
+	if s.cfg.Flavour == Kafka {
+		return !p.trimmed.IsZero()
+	}
+	return time.Since(tip) >= s.cfg.Retention
 }
 
 // oldest is the first position that is kept, zero if there is none.
