@@ -73,7 +73,7 @@ type Reader interface {
 	Close() error
 }
 
-// An Ender is a Source that can say where its partitions end. Kinesis cannot.
+// An Ender is a Source or a Sink that can say where its partitions end. Kinesis cannot.
 type Ender interface {
 	// Ends returns the position of the last readable record of each partition; one that
 	// is empty has the zero Position.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
 )
 
 // keepSaving writes a checkpoint every interval in which something moved, at once when a
@@ -44,6 +46,9 @@ func (r *run) saveSoon() {
 // times up to which idle partitions were seen empty change without a record.
 func (r *run) save(ctx context.Context, clean bool) error {
 	all := clean || time.Since(r.lastSave) >= orElse(r.m.Heartbeat, 10*time.Minute)
+	if all {
+		r.freshen(ctx)
+	}
 	forget := r.lineage.forgettable()
 	cp, restore := r.tracker.cut(all)
 	cp.Source, cp.Target, cp.Keymap = r.source, r.target, r.m.Keys.Name()
@@ -64,6 +69,22 @@ func (r *run) save(ctx context.Context, clean bool) error {
 		r.tellEnded(ended)
 	}
 	return nil
+}
+
+// freshen lets the floor pass what others wrote to the target, if the sink can say where
+// that ends: an idle mirror would else look for its own behind ever older positions, until
+// retention passes them. That the sink does not answer costs a longer look.
+func (r *run) freshen(ctx context.Context) {
+	sink, ok := r.m.Sink.(bridge.Ender)
+	if !ok {
+		return
+	}
+	ends, err := sink.Ends(ctx)
+	if err != nil {
+		r.log.Debug("cannot tell where the target ends", "error", err)
+		return
+	}
+	r.tracker.reached(ends)
 }
 
 // tellEnded lets the scheduler look for children.

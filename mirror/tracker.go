@@ -188,6 +188,18 @@ func (t *tracker) now() bridge.Floor {
 	return bridge.Floor{Partitions: maps.Clone(t.ends), Log: t.log}
 }
 
+// reached takes where the target ended a moment ago. What pages that begin from now on
+// write stands behind that; those that are open keep the floor that they began with.
+func (t *tracker) reached(ends map[string]bridge.Position) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for p, at := range ends {
+		if at.After(t.ends[p]) {
+			t.ends[p] = at
+		}
+	}
+}
+
 // floor is where a restart must look from: what the oldest open page saw when it began.
 func (t *tracker) floor() bridge.Floor {
 	if len(t.open) > 0 {

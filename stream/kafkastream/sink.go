@@ -22,8 +22,8 @@ type SinkConfig struct {
 	Recheck time.Duration
 }
 
-// A Sink appends records to the topic that its session is for. It implements bridge.Sink
-// and bridge.Recoverable.
+// A Sink appends records to the topic that its session is for. It implements bridge.Sink,
+// bridge.Recoverable and bridge.Ender.
 type Sink struct {
 	session *Session
 	stamp   *bridge.Stamp
@@ -36,6 +36,7 @@ type Sink struct {
 var (
 	_ bridge.Sink        = (*Sink)(nil)
 	_ bridge.Recoverable = (*Sink)(nil)
+	_ bridge.Ender       = (*Sink)(nil)
 )
 
 // Sink returns the sink for the session's target, which must have one.
@@ -63,6 +64,21 @@ func (k *Sink) Partitions(ctx context.Context) ([]bridge.Partition, error) {
 		out[i].ID = strconv.Itoa(i)
 	}
 	return out, nil
+}
+
+// Ends returns the position before the high watermark of each partition: behind it stands
+// nothing yet, whoever wrote. A partition that never held anything has the zero Position.
+func (k *Sink) Ends(ctx context.Context) (map[string]bridge.Position, error) {
+	target := k.session.target
+	next, err := k.session.client.listOffsets(ctx, target.Name, target.numbers(), sarama.OffsetNewest, sarama.ReadUncommitted)
+	if err != nil {
+		return nil, err
+	}
+	ends := make(map[string]bridge.Position, len(next))
+	for p, offset := range next {
+		ends[strconv.Itoa(int(p))] = bridge.OffsetPosition(offset - 1)
+	}
+	return ends, nil
 }
 
 func (k *Sink) check(ctx context.Context) error {

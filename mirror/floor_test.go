@@ -1,0 +1,90 @@
+package mirror_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/stream/memstream"
+)
+
+// Others write to the target while the mirror has nothing to do, and retention removes what
+// they wrote first. A start after a crash must look behind the last heartbeat only: what
+// stood before it is neither there any more nor of any interest.
+func TestHeartbeatMovesTheFloorPastOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		w := calm(t, memstream.Kinesis, memstream.Kafka, 1)
+		w.put(ctx, w.keyFor(0, "0"), 0)
+		runCtx, cut := context.WithCancel(ctx)
+		m := w.open()
+		done := make(chan error, 1)
+		go func() { done <- m.Run(runCtx) }()
+		for range 60 {
+			for _, p := range []string{"0", "1", "2"} {
+				if _, err := w.dst.Put(ctx, bridge.Record{Key: []byte("native"), Value: []byte("x"), Partition: p}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wait(ctx, time.Minute)
+		}
+		floor := w.final().Floor.Partitions
+		for _, p := range []string{"0", "1", "2"} {
+			if at, _ := floor[p].Offset(); at < 45 {
+				t.Errorf("the floor of partition %s is %s behind an hour and 60 records of others", p, floor[p])
+			}
+			if err := w.dst.Trim(p, floor[p]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.put(ctx, w.keyFor(0, "1"), 0)
+		wait(ctx, time.Second) // written, and in no checkpoint
+		cut()
+		<-done
+		w.catchUp(ctx)
+		if c := w.final().Counts; c.Present != 1 || c.Written != 1 {
+			t.Errorf("%+v; want the first record written and the second found", c)
+		}
+	})
+}
+
+// The floor of a heartbeat must not pass a page that is under way, whatever the target's
+// end is then.
+func TestHeartbeatKeepsTheFloorOfOpenPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		w := calm(t, memstream.Kinesis, memstream.Kafka, 1)
+		w.dst.SetFaults(func(op memstream.Op) memstream.Fault {
+			if op.Kind == memstream.OpAppend && op.Partition == "1" {
+				return memstream.Fault{Delay: 2 * time.Hour}
+			}
+			return memstream.Fault{}
+		})
+		var recs []bridge.Record
+		for _, target := range []string{"0", "1"} {
+			for range 20 {
+				recs = append(recs, bridge.Record{Key: []byte(w.keyFor(0, target)), Value: []byte(target)})
+			}
+		}
+		if _, err := w.src.Put(ctx, recs...); err != nil {
+			t.Fatal(err)
+		}
+		runCtx, cut := context.WithCancel(ctx)
+		m := w.open()
+		done := make(chan error, 1)
+		go func() { done <- m.Run(runCtx) }()
+		wait(ctx, time.Hour) // six heartbeats while the page is half on the target
+		cut()
+		<-done
+		if n := w.dst.Len(); n != 20 {
+			t.Fatalf("not exercised: %d of the page's records are on the target, want 20", n)
+		}
+		w.dst.SetFaults(nil)
+		w.catchUp(ctx)
+		if n, c := w.dst.Len(), w.final().Counts; n != 40 || c.Present != 20 || c.Written != 20 {
+			t.Errorf("%d records on the target, %+v; want 20 found and 20 written", n, c)
+		}
+	})
+}
