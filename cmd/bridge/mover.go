@@ -57,7 +57,8 @@ func (m *mover) keep(ctx context.Context, watch *bridge.Watch) (err error) {
 			return err
 		}
 		err = m.carry(ctx, watch)
-		if err == nil || !bridge.Retryable(err) || ctx.Err() != nil {
+		again := errors.Is(err, bridge.ErrLostTrack) || bridge.Retryable(err)
+		if err == nil || !again || ctx.Err() != nil {
 			return err
 		}
 		if m.Progress().Counts.Read > before {

@@ -96,7 +96,7 @@ var classes = []error{
 	bridge.ErrThrottled, bridge.ErrTransient, bridge.ErrUnreachable, bridge.ErrDenied,
 	bridge.ErrMissing, bridge.ErrRefused, bridge.ErrGap, bridge.ErrChanged, bridge.ErrFenced,
 	bridge.ErrState, bridge.ErrConflict, bridge.ErrForeignPosition, bridge.ErrOversize,
-	bridge.ErrUndecodable, bridge.ErrUnmappable,
+	bridge.ErrUndecodable, bridge.ErrUnmappable, bridge.ErrLostTrack,
 }
 
 // A classified error reads as what happened and is what it means.

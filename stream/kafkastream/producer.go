@@ -16,7 +16,7 @@ import (
 
 // errLostTrack is what a producer ends with when the broker no longer agrees with it about
 // what was appended. Only a scan of the target can tell; nobody else need have taken over.
-var errLostTrack = fmt.Errorf("the broker lost track of this producer: what is on the target must be read again: %w", bridge.ErrTransient)
+var errLostTrack = fmt.Errorf("the broker lost track of this producer: %w", bridge.ErrLostTrack)
 
 // A partitionID is one partition of one topic.
 type partitionID struct {
@@ -59,6 +59,7 @@ type part struct {
 type frozen struct {
 	parts []part
 	batch *sarama.RecordBatch
+	size  int // in bytes, uncompressed
 }
 
 // A line is what waits for one partition, and the one batch that is on its way to it.
@@ -95,13 +96,19 @@ type producer struct {
 	wake  chan struct{}
 }
 
+// An addressed batch is one with the partition that it goes to.
+type addressed struct {
+	to    partitionID
+	batch *sarama.RecordBatch
+}
+
 // A transport brings requests to brokers.
 type transport interface {
 	// leaderOf returns the broker that leads a partition; anew asks the cluster.
 	leaderOf(ctx context.Context, to partitionID, anew bool) (int32, error)
-	// send brings one request to a broker and returns its answer. After an error the
-	// request may have been carried out, or may yet be.
-	send(ctx context.Context, broker int32, r *sarama.ProduceRequest) (*sarama.ProduceResponse, error)
+	// send brings batches to a broker in one request and returns its answer. After an error
+	// the request may have been carried out, or may yet be.
+	send(ctx context.Context, broker int32, batches []addressed) (*sarama.ProduceResponse, error)
 	// gone says why a topic that a broker does not know is not there, nil if it is.
 	gone(ctx context.Context, topic string) error
 }
@@ -305,7 +312,7 @@ func (p *producer) freeze(l *line) {
 			break
 		}
 	}
-	b.LastOffsetDelta = int32(len(b.Records) - 1)
+	b.LastOffsetDelta, f.size = int32(len(b.Records)-1), size
 	l.queue = slices.DeleteFunc(l.queue, func(pc *piece) bool { return pc.next == len(pc.entries) })
 	l.frozen = f
 }
@@ -326,8 +333,8 @@ func (p *producer) round(ctx context.Context, broker int32, lines []*line) {
 	}()
 	for len(lines) > 0 {
 		n, size := 0, 0
-		for n < len(lines) && (n == 0 || size+lines[n].limit <= maxRequestBytes) {
-			size += lines[n].limit
+		for n < len(lines) && (n == 0 || size+lines[n].frozen.size <= maxRequestBytes) {
+			size += lines[n].frozen.size
 			n++
 		}
 		p.exchange(ctx, broker, lines[:n])
@@ -336,9 +343,9 @@ func (p *producer) round(ctx context.Context, broker int32, lines []*line) {
 }
 
 func (p *producer) exchange(ctx context.Context, broker int32, lines []*line) {
-	request := &sarama.ProduceRequest{RequiredAcks: sarama.WaitForAll, Timeout: produceTimeout, Version: 7}
-	for _, l := range lines {
-		request.AddBatch(l.to.topic, l.to.n, l.frozen.batch)
+	batches := make([]addressed, len(lines))
+	for i, l := range lines {
+		batches[i] = addressed{l.to, l.frozen.batch}
 	}
 	// The last look before anything leaves this process: one that stood still for longer
 	// than its session may have lost its task.
@@ -346,7 +353,7 @@ func (p *producer) exchange(ctx context.Context, broker int32, lines []*line) {
 		p.fail(err)
 		return
 	}
-	answer, err := p.transport.send(ctx, broker, request)
+	answer, err := p.transport.send(ctx, broker, batches)
 	for _, l := range lines {
 		code := sarama.ErrNoError
 		offset := int64(-1)

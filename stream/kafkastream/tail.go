@@ -79,7 +79,7 @@ func (k *Sink) ranges(ctx context.Context, floor bridge.Floor) ([]span, error) {
 			return nil, bridge.WithHint(gap, "look for an unclean leader election or a restored backup; what was lost must be written again by a new workflow")
 		case floor.Clean:
 			out[n].from = end // nothing was under way: nothing to look for
-		case at >= 0 && first > at+1:
+		case first > at+1 && (at >= 0 || len(floor.Partitions) > 0):
 			gap.After, gap.Before, gap.Reason = floor.Partitions[id], bridge.OffsetPosition(first), "the topic now begins behind the checkpoint: what was written there cannot be looked for"
 			return nil, bridge.WithHint(gap, "raise retention.ms of the topic; records may have been written there that would be repeated")
 		}

@@ -27,7 +27,11 @@ func (w wire) leaderOf(ctx context.Context, to partitionID, anew bool) (int32, e
 	return b.ID(), nil
 }
 
-func (w wire) send(ctx context.Context, broker int32, r *sarama.ProduceRequest) (*sarama.ProduceResponse, error) {
+func (w wire) send(ctx context.Context, broker int32, batches []addressed) (*sarama.ProduceResponse, error) {
+	r := &sarama.ProduceRequest{RequiredAcks: sarama.WaitForAll, Timeout: produceTimeout, Version: 7}
+	for _, a := range batches {
+		r.AddBatch(a.to.topic, a.to.n, a.batch)
+	}
 	b, err := w.client.produceBroker(ctx, broker)
 	if err != nil {
 		return nil, err
