@@ -137,7 +137,7 @@ type history struct {
 	producers  []int64
 	checkpoint bridge.Checkpoint
 	fenced     bool
-	deltas     int // since the last snapshot
+	deltas     int // number of the next delta
 }
 
 func (s *Session) readHistory(ctx context.Context) (history, error) {
@@ -190,10 +190,12 @@ func (h *history) apply(r fetchedRecord, workflow string, key *bridge.WorkflowKe
 		if err := unseal(t, "checkpoint", r.Value, &b); err != nil {
 			return err
 		}
-		h.deltas++
 		if name == snapshotRecord {
 			clear(rows)
-			h.deltas = 0
+		}
+		var err error
+		if h.deltas, err = deltaBehind(name); err != nil {
+			return err
 		}
 		for _, row := range b.Rows {
 			rows[row.Partition] = row
@@ -206,6 +208,19 @@ func (h *history) apply(r fetchedRecord, workflow string, key *bridge.WorkflowKe
 		return nil
 	}
 	return fmt.Errorf("%q is not a record of this format: %w", name, bridge.ErrState)
+}
+
+// deltaBehind is the number of the delta behind a snapshot or another delta. It is not
+// counted: compaction may have taken some of those before.
+func deltaBehind(name string) (int, error) {
+	if name == snapshotRecord {
+		return 1, nil
+	}
+	n, err := strconv.Atoi(name[len(deltaRecord):])
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%q is not a record of this format: %w", name, bridge.ErrState)
+	}
+	return n + 1, nil
 }
 
 // applyKey reads the key record, whose tag is made with the key itself.
@@ -319,9 +334,6 @@ func (c *Checkpoints) Save(ctx context.Context, cp bridge.Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	c.deltas++
-	if key == snapshotRecord {
-		c.deltas = 1
-	}
-	return nil
+	c.deltas, err = deltaBehind(key)
+	return err
 }

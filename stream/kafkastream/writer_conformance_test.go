@@ -196,3 +196,30 @@ func TestWriterContracts(t *testing.T) {
 	t.Run("checkpoints", b.checkpoints)
 	t.Run("ledger", b.ledger)
 }
+
+// everything reads one partition to its end. It leaves a record behind that.
+func everything(t *testing.T, b *bench, topic string, partition int) []*kgo.Record {
+	t.Helper()
+	c, err := kgo.NewClient(append(b.writer.Opts(), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {int32(partition): kgo.NewOffset().AtStart()}}))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	end, err := b.adm.ListEndOffsets(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, _ := end.Lookup(topic, int32(partition))
+	if err := b.writer.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Partition: int32(partition), Value: []byte("end")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	var out []*kgo.Record
+	for {
+		for _, r := range c.PollFetches(t.Context()).Records() {
+			if r.Offset >= o.Offset {
+				return out
+			}
+			out = append(out, r)
+		}
+	}
+}
