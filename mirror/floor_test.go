@@ -39,8 +39,11 @@ func TestHeartbeatMovesTheFloorPastOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		wait(ctx, time.Second) // off the beat of the checkpoints
 		w.put(ctx, w.keyFor(0, "1"), 0)
-		wait(ctx, time.Second) // written, and in no checkpoint
+		for w.judge().records < 2 { // until it is written; it is in no checkpoint then
+			wait(ctx, time.Millisecond)
+		}
 		cut()
 		<-done
 		w.catchUp(ctx)

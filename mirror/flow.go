@@ -42,7 +42,9 @@ func (r *run) flow(ctx, intake context.Context, part bridge.Partition) error {
 		if p.err != nil {
 			return f.readError(intake, p.err)
 		}
-		if err := f.carry(ctx, p.batch); err != nil {
+		err := f.carry(ctx, p.batch)
+		r.memory.release(p)
+		if err != nil {
 			return err
 		}
 		if p.batch.Ended {
@@ -74,6 +76,7 @@ func (f *flow) expired(ctx context.Context) bool {
 type page struct {
 	batch bridge.Batch
 	err   error
+	held  int64 // bytes of the budget
 }
 
 // readAhead reads the next page while the flow works on this one. The channel is closed
@@ -87,15 +90,17 @@ func (f *flow) readAhead(intake context.Context, reader bridge.Reader) (pages <-
 		defer close(done)
 		defer close(out)
 		for {
-			b, err := retry(ctx, f.r, "read", f.part.ID, func() (bridge.Batch, error) {
-				return reader.Read(ctx)
+			p, err := retry(ctx, f.r, "read", f.part.ID, func() (page, error) {
+				return f.r.memory.read(ctx, reader.Read)
 			})
+			p.err = err
 			select {
-			case out <- page{b, err}:
+			case out <- p:
 			case <-ctx.Done():
+				f.r.memory.release(p)
 				return
 			}
-			if err != nil || b.Ended {
+			if err != nil || p.batch.Ended {
 				return
 			}
 		}

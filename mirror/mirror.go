@@ -38,6 +38,11 @@ type Mirror struct {
 	// there, so that a missing one is no sign of damage.
 	Compacted bool
 
+	// Memory bounds the bytes of records that are held at a time, 1 GiB if zero. The whole
+	// of ReadMost, the largest that one read can take (16 MiB if zero), is reserved before
+	// each, and is the least that Memory can be.
+	Memory, ReadMost int64
+
 	Hooks  Hooks
 	Logger *slog.Logger // nil logs nothing
 
@@ -140,6 +145,7 @@ type run struct {
 	lineage  *lineage
 	present  presence
 	goal     *goal
+	memory   memory
 	group    *errgroup.Group
 	underWay atomic.Int64
 	lastSave time.Time // of the saver only
@@ -153,6 +159,7 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 	r := &run{
 		m:       m,
 		log:     m.Logger,
+		memory:  newMemory(m),
 		saveNow: make(chan struct{}, 1),
 		relist:  make(chan struct{}, 1),
 	}
@@ -320,7 +327,7 @@ func (r *run) schedule(ctx, intake context.Context) error {
 	}
 }
 
-func orElse(d, fallback time.Duration) time.Duration {
+func orElse[T time.Duration | int64](d, fallback T) T {
 	if d > 0 {
 		return d
 	}

@@ -1,0 +1,51 @@
+package mirror
+
+import (
+	"context"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+const (
+	defaultMemory   = 1 << 30
+	defaultReadMost = 16 << 20 // a page of 10 MiB, and what it takes to decode it
+	// recordOverhead is what a record takes beside its bytes.
+	recordOverhead = 256
+)
+
+// A memory is the byte budget of a run. How large an answer is shows only when it is
+// there, so the worst case is reserved before it is asked for; with many partitions fewer
+// of them read at a time.
+type memory struct {
+	left *semaphore.Weighted
+	most int64 // of one read
+}
+
+func newMemory(m *Mirror) memory {
+	most := orElse(m.ReadMost, defaultReadMost)
+	return memory{semaphore.NewWeighted(max(orElse(m.Memory, defaultMemory), most)), most}
+}
+
+// read calls read when there is room for the largest answer, and returns with it how many
+// bytes it holds, which the caller must release.
+func (m memory) read(ctx context.Context, read func(context.Context) (bridge.Batch, error)) (p page, err error) {
+	if err := m.left.Acquire(ctx, m.most); err != nil {
+		return page{}, err
+	}
+	if p.batch, err = read(ctx); err == nil {
+		p.held = min(size(p.batch.Records), m.most)
+	}
+	m.left.Release(m.most - p.held)
+	return p, err
+}
+
+func (m memory) release(p page) { m.left.Release(p.held) }
+
+func size(recs []bridge.Record) (n int64) {
+	for i := range recs {
+		n += int64(recs[i].Size()) + recordOverhead
+	}
+	return n
+}
