@@ -153,7 +153,7 @@ func (f *flow) pick(in []bridge.Record) ([]bridge.Record, bridge.Counts, error) 
 		}
 		// A record that came from where this workflow writes to is back home. One that
 		// came from anywhere else is data, whoever brought it here.
-		if rec.Origin.Stream == f.r.target.String() {
+		if rec.Origin.Stream == f.r.to {
 			counts.LoopSkipped++
 			continue
 		}
@@ -173,7 +173,7 @@ func (f *flow) pick(in []bridge.Record) ([]bridge.Record, bridge.Counts, error) 
 			counts.Present++
 			continue
 		}
-		rec.Origin = bridge.Coordinate{Stream: f.r.source.String(), Partition: f.part.ID, Position: rec.Position}
+		rec.Origin = bridge.Coordinate{Stream: f.r.from, Partition: f.part.ID, Position: rec.Position}
 		rec.Key, rec.Partition = route.Key, route.Partition
 		out = append(out, *rec)
 	}

@@ -141,6 +141,7 @@ type run struct {
 	log      *slog.Logger
 	source   bridge.Identity
 	target   bridge.Identity
+	from, to string // source and target spelled out, as coordinates hold them
 	tracker  *tracker
 	lineage  *lineage
 	present  presence
@@ -173,6 +174,7 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 	if r.target, err = atStart(ctx, r, "identify", m.Sink.Identity); err != nil {
 		return nil, fmt.Errorf("identify the target: %w", err)
 	}
+	r.from, r.to = r.source.String(), r.target.String()
 	cp, err := m.Checkpoints.Load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("load the checkpoint: %w", err)

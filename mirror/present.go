@@ -36,7 +36,7 @@ func (r *run) scan(ctx context.Context, cp bridge.Checkpoint, rows map[string]br
 		if err != nil {
 			return nil, fmt.Errorf("look for what is on the target already: %w", err)
 		}
-		if placed.Origin.Stream != r.source.String() {
+		if placed.Origin.Stream != r.from {
 			continue
 		}
 		n++

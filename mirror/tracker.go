@@ -48,11 +48,16 @@ const (
 // from there.
 type window struct {
 	floor bridge.Floor
-	log   bridge.Position // of the ledger when it began, then of its own acks
-	began bridge.Position // log when it began
-	ends  map[string]bridge.Position
-	last  map[string]bridge.Position // greatest source position for each target partition
-	n     map[string]int
+	log   bridge.Position    // of the ledger when it began, then of its own acks
+	began bridge.Position    // log when it began
+	got   map[string]*gained // by target partition
+}
+
+// A gained is what one page brought to one target partition.
+type gained struct {
+	end  bridge.Position // greatest place there
+	last bridge.Position // greatest source position
+	n    int
 }
 
 func newTracker(cp bridge.Checkpoint, found presence) *tracker {
@@ -170,9 +175,7 @@ func (t *tracker) begin() *window {
 		floor: t.now(),
 		log:   t.log,
 		began: t.log,
-		ends:  map[string]bridge.Position{},
-		last:  map[string]bridge.Position{},
-		n:     map[string]int{},
+		got:   map[string]*gained{},
 	}
 	// Pages under way now may still store records behind these ends, whose intents the
 	// ledger took before: look from where the oldest of them began.
@@ -210,16 +213,21 @@ func (t *tracker) floor() bridge.Floor {
 
 // acked notes that one record of the page stands on the target. The page's flow calls it.
 func (w *window) acked(a bridge.Ack, source bridge.Position) {
-	if a.Position.After(w.ends[a.Partition]) {
-		w.ends[a.Partition] = a.Position
+	g := w.got[a.Partition]
+	if g == nil {
+		g = &gained{}
+		w.got[a.Partition] = g
 	}
-	if source.After(w.last[a.Partition]) {
-		w.last[a.Partition] = source
+	if a.Position.After(g.end) {
+		g.end = a.Position
+	}
+	if source.After(g.last) {
+		g.last = source
 	}
 	if a.Log.After(w.log) {
 		w.log = a.Log
 	}
-	w.n[a.Partition]++
+	g.n++
 }
 
 // done closes the window of a page all of whose records are accounted for.
@@ -239,9 +247,9 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 	s.lag = b.Behind
 	t.counts.Add(c)
 	t.close(w)
-	for p, at := range w.ends {
-		if at.After(t.ends[p]) {
-			t.ends[p] = at
+	for p, g := range w.got {
+		if g.end.After(t.ends[p]) {
+			t.ends[p] = g.end
 		}
 	}
 	if w.log.After(t.log) {
@@ -262,10 +270,10 @@ func (t *tracker) close(w *window) {
 // entry stands at the floor: all that stands there or before is done and thus in below.
 func (t *tracker) extendIndex(partition string, w *window) {
 	floor := t.floor()
-	for p, n := range w.n {
+	for p, g := range w.got {
 		s := t.indexOf(p)
-		s.raise(partition, w.last[p])
-		s.n += n
+		s.raise(partition, g.last)
+		s.n += g.n
 		if s.n < indexRecords && time.Since(s.since) < indexAge {
 			continue
 		}
