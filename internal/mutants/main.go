@@ -61,22 +61,64 @@ func run(third bool, only string, seed uint64) error {
 	if err := os.CopyFS(tree, sources{os.DirFS(".")}); err != nil {
 		return fmt.Errorf("copy the tree: %w", err)
 	}
+	mutants, err := readAll(files)
+	if err != nil {
+		return err
+	}
+	if err := sound(tree, mutants); err != nil {
+		return err
+	}
 	killed := 0
-	for _, f := range files {
+	for _, m := range mutants {
 		began := time.Now()
-		verdict := "killed"
-		if err := try(tree, f); err != nil {
+		verdict := "killed by " + m.test
+		if err := try(tree, m); err != nil {
 			verdict = "SURVIVED: " + err.Error()
 		} else {
 			killed++
 		}
-		fmt.Printf("%-44s %5.1fs %s\n", strings.TrimSuffix(filepath.Base(f), ".patch"), time.Since(began).Seconds(), verdict)
+		fmt.Printf("%-40s %5.1fs %s\n", m.name, time.Since(began).Seconds(), verdict)
 	}
 	fmt.Printf("%d of %d mutants killed\n", killed, len(files))
 	if killed < len(files) {
 		return errors.New("a mutant survived")
 	}
 	return nil
+}
+
+func readAll(files []string) (all []mutant, err error) {
+	for _, f := range files {
+		m, err := parse(f)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// sound runs the named tests on the code as it is: one that fails anyway kills nothing.
+func sound(tree string, mutants []mutant) error {
+	type group struct{ pkg, tags string }
+	tests := map[group][]string{}
+	for _, m := range mutants {
+		g := group{m.pkg, m.tags}
+		if !slices.Contains(tests[g], m.test) {
+			tests[g] = append(tests[g], m.test)
+		}
+	}
+	for g, names := range tests {
+		began := time.Now()
+		if out, err := goTest(tree, g.pkg, g.tags, strings.Join(names, "|")); err != nil {
+			return fmt.Errorf("a test of %s fails without a mutant: %s", g.pkg, out)
+		}
+		fmt.Printf("%-40s %5.1fs %d tests pass without a mutant\n", g.pkg, time.Since(began).Seconds(), len(names))
+	}
+	return nil
+}
+
+func goTest(tree, pkg, tags, tests string) (string, error) {
+	return command(tree, "", "go", "test", "-vet=off", "-count=1", "-timeout=180s", "-tags="+tags, "-run", "^("+tests+")$", pkg)
 }
 
 // sources leaves out what a build does not need.
@@ -89,14 +131,16 @@ func (s sources) ReadDir(name string) ([]fs.DirEntry, error) {
 	}), err
 }
 
-type mutant struct{ breaks, pkg, test, tags string }
+type mutant struct{ name, breaks, pkg, test, tags, patch string }
 
-func parse(file string) (m mutant, patch string, err error) {
+func parse(file string) (m mutant, err error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return m, "", err
+		return m, err
 	}
+	m.name = strings.TrimSuffix(filepath.Base(file), ".patch")
 	head, patch, found := strings.Cut(string(b), "\n\n")
+	m.patch = patch
 	for _, line := range strings.Split(head, "\n") {
 		name, value, _ := strings.Cut(line, ": ")
 		switch name {
@@ -109,30 +153,29 @@ func parse(file string) (m mutant, patch string, err error) {
 		case "tags":
 			m.tags = value
 		default:
-			return m, "", fmt.Errorf("%s: unknown header line %q", file, line)
+			return m, fmt.Errorf("%s: unknown header line %q", file, line)
 		}
 	}
 	if !found || m.breaks == "" || m.pkg == "" || m.test == "" {
-		return m, "", fmt.Errorf("%s: needs breaks, package, test, an empty line and a patch", file)
+		return m, fmt.Errorf("%s: needs breaks, package, test, an empty line and a patch", file)
 	}
-	return m, patch, nil
+	return m, nil
 }
 
 // try returns nil if the mutant was killed.
-func try(tree, file string) error {
-	m, patch, err := parse(file)
-	if err != nil {
-		return err
-	}
-	if out, err := apply(tree, patch, false); err != nil {
+func try(tree string, m mutant) (err error) {
+	if out, err := apply(tree, m.patch, false); err != nil {
 		return fmt.Errorf("the patch does not apply: %s", out)
 	}
-	defer apply(tree, patch, true)
-	if out, err := command(tree, "", "go", "vet", "-tags="+m.tags, m.pkg); err != nil {
-		return fmt.Errorf("does not compile: %s", out)
-	}
-	out, err := command(tree, "", "go", "test", "-count=1", "-timeout=180s", "-tags="+m.tags, "-run", "^"+m.test+"$", m.pkg)
+	defer func() {
+		if out, back := apply(tree, m.patch, true); back != nil {
+			err = errors.Join(err, fmt.Errorf("cannot be taken back: %s", out))
+		}
+	}()
+	out, err := goTest(tree, m.pkg, m.tags, m.test)
 	switch {
+	case strings.Contains(out, "[build failed]") || strings.Contains(out, "[setup failed]"):
+		return fmt.Errorf("does not compile: %s", out)
 	case err == nil && strings.Contains(out, "no tests to run"):
 		return fmt.Errorf("there is no test %s in %s", m.test, m.pkg)
 	case err == nil:
@@ -158,8 +201,8 @@ func command(dir, stdin, name string, args ...string) (string, error) {
 	c.Dir = dir
 	c.Stdin = strings.NewReader(stdin)
 	out, err := c.CombinedOutput()
-	if len(out) > 4000 {
-		out = out[len(out)-4000:]
+	if len(out) > 8000 { // the beginning says which test, the end how it went
+		out = append(out[:4000:4000], out[len(out)-4000:]...)
 	}
 	return strings.TrimSpace(string(out)), err
 }

@@ -386,3 +386,39 @@ func TestRequestsAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// A process that stood still for longer than its session sends nothing when it goes on,
+// neither what it is given then nor what it had frozen before.
+func TestStoppedProcessSendsNothing(t *testing.T) {
+	for _, frozen := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			m := &model{
+				rng: rand.New(rand.NewPCG(1, 0)), brokers: 1, met: map[string]int{}, max: 1000, poison: "poison",
+				leader: map[partitionID]int32{}, logs: map[partitionID]*modelLog{},
+			}
+			to := partitionID{"t", 0}
+			p := newProducer(m, 1, 0)
+			p.lineTo(to).sequence = 1<<31 - 3
+			p.watch = bridge.NewWatch(time.Minute)
+			ended := make(chan error, 1)
+			value := func(v string) *piece {
+				return newPiece(to, []entry{{Record: sarama.Record{Value: []byte(v)}, time: time.UnixMilli(1)}})
+			}
+			if frozen {
+				p.mu.Lock()
+				l := p.lineTo(to)
+				l.queue = append(l.queue, value("frozen"))
+				p.freeze(l)
+				p.mu.Unlock()
+			}
+			time.Sleep(2 * time.Minute) // of fake time: nothing ran meanwhile
+			go func() { ended <- p.run(t.Context()) }()
+			if err := p.append(t.Context(), value("late")); !errors.Is(err, bridge.ErrFenced) {
+				t.Errorf("frozen %v: append: %v, want ErrFenced", frozen, err)
+			}
+			if err := <-ended; !errors.Is(err, bridge.ErrFenced) || len(m.log(to).values) > 0 {
+				t.Errorf("frozen %v: the producer ended with %v, and the log holds %v", frozen, err, m.log(to).values)
+			}
+		})
+	}
+}
