@@ -412,10 +412,12 @@ func TestStoppedProcessSendsNothing(t *testing.T) {
 				p.mu.Unlock()
 			}
 			time.Sleep(2 * time.Minute) // of fake time: nothing ran meanwhile
-			go func() { ended <- p.run(t.Context()) }()
-			if err := p.append(t.Context(), value("late")); !errors.Is(err, bridge.ErrFenced) {
+			ctx, stop := context.WithCancel(t.Context())
+			go func() { ended <- p.run(ctx) }()
+			if err := p.append(ctx, value("late")); !errors.Is(err, bridge.ErrFenced) {
 				t.Errorf("frozen %v: append: %v, want ErrFenced", frozen, err)
 			}
+			stop()
 			if err := <-ended; !errors.Is(err, bridge.ErrFenced) || len(m.log(to).values) > 0 {
 				t.Errorf("frozen %v: the producer ended with %v, and the log holds %v", frozen, err, m.log(to).values)
 			}
