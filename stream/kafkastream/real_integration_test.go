@@ -31,10 +31,22 @@ func realBench(t *testing.T, properties map[string]string) *bench {
 
 func TestIntegrationContracts(t *testing.T) {
 	b := realBench(t, nil)
+	t.Run("source", func(t *testing.T) { bridgetest.TestSource(t, b.sourceHarness()) })
 	t.Run("sink", func(t *testing.T) { bridgetest.TestSink(t, b.sinkHarness()) })
 	t.Run("recoverable", func(t *testing.T) { bridgetest.TestRecoverable(t, b.sinkHarness()) })
 	t.Run("checkpoints", b.checkpoints)
 	t.Run("ledger", b.ledger)
+}
+
+// What the broker in this process is known to do otherwise, a real one does as expected.
+func TestIntegrationBehaviours(t *testing.T) {
+	k, err := servers.StartKafka(t.Context(), servers.KafkaConfig{Dir: t.TempDir(), Secure: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.Close)
+	b := newBench(t, "kafka "+servers.KafkaVersion, k.Brokers())
+	hold(t, b.server, b.behaviours(secure{addrs: []string{k.Secure()}, ca: k.CAFile()}))
 }
 
 func rec(partition, value string) bridge.Record {
