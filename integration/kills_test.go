@@ -163,10 +163,13 @@ func TestIntegrationAmbiguousPuts(t *testing.T) {
 	}
 }
 
+// perCut is how many records come for each answer that is cut.
+const perCut = 250
+
 func ambiguous(t *testing.T, name string, kills bool) {
 	f, cuts, _ := prove(t, name, 100, 0)
 	k := &killer{figures: f}
-	rows := rowsOf(t, 300*cuts)
+	rows := rowsOf(t, perCut*cuts)
 	nullKeys(rows)
 	for i := range rows {
 		if i%10 < 5 { // five in a row that nothing tells apart, with a key and without
@@ -181,24 +184,23 @@ func ambiguous(t *testing.T, name string, kills bool) {
 	topic := unique("ambiguous")
 	createTopic(t, bench.kafka.Brokers(), topic, 6)
 	j := newJob(t, toKinesis, srv, "target", topic)
-	underFeed(t, func(ctx context.Context) { produce(ctx, t, bench.kafka.Brokers(), topic, rows, 6, 600) }, func() {
-		c := j.mirror("state")
-		for n := range cuts {
-			c.until("the next records", func(p progress) bool { return p.Read >= int64(len(rows)*n/cuts/2) && p.Read > 0 })
-			srv.SetFault(kinesistest.Next("PutRecords", 1, kinesistest.Fault{LateCut: true}))
-			waitFor(t, "a put whose answer is cut", func() bool { return srv.Counts("PutRecords").Late > n })
-			if !kills {
-				f.runs++
-				continue
-			}
+	c := j.mirror("state")
+	for n := range cuts {
+		srv.SetFault(kinesistest.Next("PutRecords", 1, kinesistest.Fault{LateCut: true}))
+		produce(t.Context(), t, bench.kafka.Brokers(), topic, rows[n*perCut:(n+1)*perCut], 6, 0)
+		waitFor(t, "put whose answer is cut", func() bool { return srv.Counts("PutRecords").Late > n })
+		if kills {
 			at := c.at()
 			c.kill()
 			c = j.mirror("state")
-			c.until("reading past the kill", func(p progress) bool { return p.Read >= at.Read+at.Under })
+			c.until("all records", func(p progress) bool { return p.Read >= int64((n+1)*perCut) })
 			k.note(at, c.found())
+			continue
 		}
-		c.kill()
-	})
+		c.until("all records", func(p progress) bool { return p.Read >= int64((n+1)*perCut) })
+		f.runs++
+	}
+	c.kill()
 	r := j.catchUp("state")
 	f.judgedRun(judgeStream(t, srv.URL(), "target", rows), r, len(rows))
 	counts := srv.Counts("PutRecords")

@@ -5,6 +5,7 @@ package integration
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,8 +22,7 @@ const unreadParent = 1000
 // child begins, and when the child is on its way.
 func TestIntegrationReshardsToKafka(t *testing.T) {
 	f, runs, rng := prove(t, "random splits and merges under load, kill -9 in each phase, kinesis to kafka", 100, 31)
-	k := &killer{figures: &figures{t: t, broken: f.broken}}
-	reshards, waited := 0, 0
+	reshards, waited, kills, found, present := 0, 0, 0, 0, int64(0)
 	for range runs {
 		rows := rowsOf(t, 7000)
 		srv := newKinesis(t, noRates)
@@ -39,7 +39,7 @@ func TestIntegrationReshardsToKafka(t *testing.T) {
 		underFeed(t, func(ctx context.Context) {
 			feed(ctx, t, s, rows[4000:], 1500)
 		}, func() {
-			waited += r.phases(j, k, parent, children)
+			waited += r.phases(j, parent, children)
 			c := j.mirror("state")
 			for range 3 {
 				at := c.at().Read
@@ -47,6 +47,7 @@ func TestIntegrationReshardsToKafka(t *testing.T) {
 				r.once()
 			}
 			c.kill()
+			kills += r.kills + 1
 		})
 		arrivals(t, s, rows)
 		last := j.catchUp("state")
@@ -54,14 +55,18 @@ func TestIntegrationReshardsToKafka(t *testing.T) {
 		f.runs++
 		f.judgedRun(v, last, len(rows))
 		reshards += r.n
+		present += last.Result.Counts.Present
+		if last.Result.Counts.Present > 0 {
+			found++
+		}
 	}
-	f.print("reshards %d, children that waited while a parent held at least %d unread records %d, kills %d, found present %d records behind %d of them",
-		reshards, unreadParent, waited, k.runs, k.present, k.found)
+	f.print("reshards %d, children that waited while a parent held at least %d unread records %d, kills %d, found present %d records in %d runs",
+		reshards, unreadParent, waited, kills, present, found)
 	if waited < f.runs {
 		t.Errorf("not exercised: in only %d of %d runs a child waited", waited, f.runs)
 	}
-	if k.found*3 < k.runs {
-		t.Errorf("not exercised: only behind %d of %d kills was something found", k.found, k.runs)
+	if found*3 < f.runs {
+		t.Errorf("not exercised: in only %d of %d runs something was found", found, f.runs)
 	}
 }
 
@@ -71,7 +76,8 @@ type resharding struct {
 	rng *rand.Rand
 	srv *kinesistest.Server
 	s   *kinesistest.Stream
-	n   int
+
+	n, kills int
 }
 
 func (r *resharding) put(rows []checker.Row) { feed(r.t.Context(), r.t, r.s, rows, 0) }
@@ -102,41 +108,37 @@ func (r *resharding) once() (parents, children []string) {
 	return []string{open[i].ID}, []string{low, high}
 }
 
+// A phase of a reshard is pinned by holding one kind of call for one shard.
+type phase struct {
+	op, shard string
+	passed    int64 // calls that are let through
+}
+
+// phasesOf are the phases of one reshard, in their order.
+func phasesOf(parents, children []string) []phase {
+	parent, child := parents[0], children[0]
+	return []phase{
+		{"GetRecords", parent, 0},      // the parent is not read, its child waits
+		{"GetShardIterator", child, 0}, // the parent is at its end, the child begins
+		{"GetRecords", child, 1},       // the child is on its way
+	}
+}
+
 // phases kills a mirror inside each phase of the reshard that has happened before it
 // starts. It returns in how many runs, 0 or 1, a child waited for a parent that held
 // enough.
-func (r *resharding) phases(j *job, k *killer, parents, children []string) (waited int) {
+func (r *resharding) phases(j *job, parents, children []string) (waited int) {
 	holds := 0
 	for _, sh := range r.s.Shards() {
 		if sh.ID == parents[0] {
 			holds = sh.Records
 		}
 	}
-	// What is held back is read only when the process that asked for it is gone.
-	for _, phase := range []struct {
-		op     string
-		shard  string
-		passed int // calls that are let through
-	}{
-		{"GetRecords", parents[0], 0},        // the parent is not read, its child waits
-		{"GetShardIterator", children[0], 0}, // the parent is at its end, the child begins
-		{"GetRecords", children[0], 1},       // the child is on its way
-	} {
-		var asked, served atomic.Int64
-		held, free := make(chan struct{}), make(chan struct{})
-		var once sync.Once
-		r.srv.SetFault(func(c kinesistest.Call) kinesistest.Fault {
-			if c.Op == "GetShardIterator" && c.Shard == children[0] && phase.shard == parents[0] {
-				served.Add(1)
-			}
-			if c.Op != phase.op || c.Shard != phase.shard || asked.Add(1) <= int64(phase.passed) {
-				return kinesistest.Fault{}
-			}
-			once.Do(func() { close(held) })
-			return kinesistest.Fault{Wait: free}
-		})
+	for n, phase := range phasesOf(parents, children) {
+		begun := r.srv.Counts("GetShardIterator").Calls
+		held, free := r.hold(phase)
 		c := j.mirror("state")
-		waitFor(r.t, "the phase of the reshard", func() bool {
+		waitFor(r.t, "phase of the reshard", func() bool {
 			select {
 			case <-held:
 				return true
@@ -144,19 +146,45 @@ func (r *resharding) phases(j *job, k *killer, parents, children []string) (wait
 				return false
 			}
 		})
-		if phase.shard == parents[0] {
+		if n == 0 {
 			c.until("a child that waits", func(p progress) bool { return p.Waiting > 0 })
-			if holds >= unreadParent && served.Load() == 0 {
+			if holds >= unreadParent && !r.asked(begun, children) {
 				waited = 1
 			}
 		}
-		at := c.at()
 		c.kill()
+		r.kills++
 		close(free)
-		k.note(at, c.found())
 	}
 	r.srv.SetFault(nil)
 	return waited
+}
+
+// hold keeps calls of a phase waiting from now on. What is held back happens only when the
+// process that asked for it is gone.
+func (r *resharding) hold(phase phase) (held, free chan struct{}) {
+	held, free = make(chan struct{}), make(chan struct{})
+	var asked atomic.Int64
+	var once sync.Once
+	r.srv.SetFault(func(c kinesistest.Call) kinesistest.Fault {
+		if c.Op != phase.op || c.Shard != phase.shard || asked.Add(1) <= phase.passed {
+			return kinesistest.Fault{}
+		}
+		once.Do(func() { close(held) })
+		return kinesistest.Fault{Wait: free}
+	})
+	return held, free
+}
+
+// asked reports whether any of the shards was opened by one of the calls behind the first
+// so many.
+func (r *resharding) asked(first int, shards []string) bool {
+	for _, e := range r.srv.Log() {
+		if e.Op == "GetShardIterator" && e.N > first && slices.Contains(shards, e.Shard) {
+			return true
+		}
+	}
+	return false
 }
 
 // A target that splits and merges while it is written, with kills on the way.
