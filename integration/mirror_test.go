@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge/integration/checker"
+	"github.com/kinesis-msk-bridge/bridge/integration/servers"
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
 )
 
@@ -55,6 +56,40 @@ func TestIntegrationThereAndBack(t *testing.T) {
 			f.print("%.1f s, counts %+v", time.Since(began).Seconds(), again.Result.Counts)
 		})
 	}
+}
+
+// What the checker takes for the place of a key is what Kafka's Java client says, for every
+// key of the sets and for random ones.
+func TestIntegrationPlacementOfTheJavaClient(t *testing.T) {
+	f, _, rng := prove(t, "nothing: place of each key against the Java client "+servers.KafkaVersion, 1, 41)
+	seen := map[string]bool{}
+	var keys []string
+	for _, r := range append(rowsOf(t, allFlights), zipf(7, scaled(allFlights))...) {
+		if !seen[r.Key] {
+			seen[r.Key] = true
+			keys = append(keys, r.Key)
+		}
+	}
+	for range 2000 {
+		key := make([]byte, 1+rng.IntN(40))
+		for i := range key {
+			key[i] = byte(rng.IntN(256))
+		}
+		keys = append(keys, string(key))
+	}
+	for _, partitions := range []int{1, 6, 12, 47} {
+		java, err := servers.JavaPartitions(t.Context(), keys, partitions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, key := range keys {
+			if got := checker.Partition([]byte(key), partitions); got != java[i] {
+				t.Fatalf("key %q of %d partitions: %d, the Java client says %d", key, partitions, got, java[i])
+			}
+		}
+	}
+	f.runs++
+	f.print("keys %d, partitions 1, 6, 12 and 47, misplaced 0", len(keys))
 }
 
 // zipf makes a set with one key at 30 % and the others by Zipf 1.1.

@@ -152,12 +152,15 @@ func TestIntegrationTargetBeginsBehindTheCheckpoint(t *testing.T) {
 	brokers, topic := bench.kafka.Brokers(), unique("trimmed")
 	rows := rowsOf(t, 4000)
 	j, s := interrupted(t, brokers, topic, rows, "checkpoint_interval: 10ms\n")
+	j.more = "checkpoint_interval: 10m\n" // what comes now is behind the last checkpoint
+	c := j.mirror("state")
+	c.until("all records", func(p progress) bool { return p.Read >= int64(len(rows)) })
+	c.kill()
 	adm := kadm.NewClient(dial(t, brokers))
 	ends, err := adm.ListEndOffsets(t.Context(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A few more of the mirror's records, as somebody would have them who removes old ones.
 	if _, err := adm.DeleteRecords(t.Context(), ends.Offsets()); err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +173,7 @@ func TestIntegrationTargetBeginsBehindTheCheckpoint(t *testing.T) {
 	// After a clean stop nothing has to be looked for, and it goes on.
 	topic = unique("trimmed")
 	j, s = interrupted(t, brokers, topic, rows, "checkpoint_interval: 10ms\n")
-	c := j.mirror("state")
+	c = j.mirror("state")
 	c.until("the first record behind the kill", func(p progress) bool { return p.Read > int64(len(rows)/2) })
 	c.drain()
 	if ends, err = adm.ListEndOffsets(t.Context(), topic); err == nil {
