@@ -151,6 +151,7 @@ type progress struct {
 	Written int64  `json:"written"`
 	Present int64  `json:"already_present"`
 	Under   int64  `json:"under_way"`
+	Rewind  int64  `json:"rewind"`
 	Waiting int64  `json:"waiting_for_parents"`
 }
 

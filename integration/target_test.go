@@ -269,3 +269,37 @@ func TestIntegrationTransactionsOnTheSource(t *testing.T) {
 	f.judgedRun(judgeStream(t, srv.URL(), "target", rows), r, len(rows))
 	f.print("aborted records left out %d", aborted)
 }
+
+// A source topic that lost what was still needed, and one that was made anew.
+func TestIntegrationSourceGone(t *testing.T) {
+	brokers, topic := bench.kafka.Brokers(), unique("gone")
+	createTopic(t, brokers, topic, 3)
+	rows := rowsOf(t, 2000)
+	produce(t.Context(), t, brokers, topic, rows[:1000], 3, 0)
+	srv := newKinesis(t, noRates)
+	j := newJob(t, toKinesis, srv, "target", topic)
+	j.catchUp("state")
+	produce(t.Context(), t, brokers, topic, rows[1000:], 3, 0)
+	adm := kadm.NewClient(dial(t, brokers))
+	ends, err := adm.ListEndOffsets(t.Context(), topic)
+	if err == nil {
+		_, err = adm.DeleteRecords(t.Context(), ends.Offsets())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.mirror("state").stops(8, "the log begins later")
+	if _, err := adm.DeleteTopics(t.Context(), topic); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "deletion of the topic", func() bool {
+		m, err := adm.Metadata(t.Context(), topic)
+		return err == nil && m.Topics[topic].Err != nil
+	})
+	j.mirror("state").stops(8, "deleted")
+	createTopic(t, brokers, topic, 3)
+	j.mirror("state").stops(8, "recreated")
+	if n := len(inStream(t, srv.URL(), "target")); n != 1000 {
+		t.Errorf("the refused starts wrote %d records", n-1000)
+	}
+}

@@ -62,19 +62,21 @@ func (l *lineage) explain(p bridge.Partition, listed map[string]bridge.Partition
 	for _, parent := range p.Parents {
 		_, known := l.tracker.row(parent)
 		if _, there := listed[parent]; !known && !there {
-			return &bridge.GapError{Stream: l.stream, Partition: parent,
-				Reason: "it was created and has expired while nobody read it; its child is " + p.ID}
+			return bridge.WithHint(&bridge.GapError{Stream: l.stream, Partition: parent,
+				Reason: "it was created and has expired while nobody read it; its child is " + p.ID}, expiredHint)
 		}
 	}
 	return nil
 }
 
+const expiredHint = "the stream keeps these records no more; bring them in from elsewhere, and begin a new workflow for what is left"
+
 // expired finds partitions that were not read to their end before they expired.
 func (l *lineage) expired(listed map[string]bridge.Partition) error {
 	for _, row := range l.tracker.allRows() {
 		if _, there := listed[row.Partition]; !there && !row.Ended {
-			return &bridge.GapError{Stream: l.stream, Partition: row.Partition, After: row.Position,
-				Reason: "the partition expired before it was read to its end"}
+			return bridge.WithHint(&bridge.GapError{Stream: l.stream, Partition: row.Partition, After: row.Position,
+				Reason: "the partition expired before it was read to its end"}, expiredHint)
 		}
 	}
 	return nil
