@@ -149,23 +149,29 @@ func TestIntegrationRefresh(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	name := topic(t, b.client, 1, nil)
-	s, err := kafkastream.OpenSession(ctx, kafkastream.SessionConfig{
-		Client: b.client, Workflow: "refresh", Key: testKey(), Target: name, ReplicationFactor: 1, RefreshEvery: 300 * time.Millisecond,
-	})
-	if err != nil {
-		t.Fatal(err)
+	if _, err := b.session(ctx, t, "seldom", name); !errors.Is(err, bridge.ErrRefused) || bridge.Hint(err) == "" {
+		t.Errorf("a session that is refreshed once in 1,800 expiries: %v, want ErrRefused with a hint", err)
 	}
-	t.Cleanup(func() { s.Close() })
+	open := func() (*kafkastream.Session, *kafkastream.Sink) {
+		s, err := kafkastream.OpenSession(ctx, kafkastream.SessionConfig{
+			Client: b.client, Workflow: "refresh", Key: testKey(), Target: name, ReplicationFactor: 1, RefreshEvery: 300 * time.Millisecond,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s, s.Sink(kafkastream.SinkConfig{Stamp: bridge.NewStamp(bridge.StampConfig{Workflow: "refresh", Key: testKey()})})
+	}
+	s, sink := open()
 	running, stop := context.WithTimeout(ctx, 6*time.Second) // three times the expiry
 	defer stop()
 	if err := s.Run(running); err != nil {
 		t.Fatal(err)
 	}
-	sink := s.Sink(kafkastream.SinkConfig{Stamp: bridge.NewStamp(bridge.StampConfig{Workflow: "refresh", Key: testKey()})})
 	if err := write(ctx, sink, "0", "alive"); err != nil {
 		t.Fatalf("after three expiries: %v", err)
 	}
-	writer(ctx, t, b, "refresh", name)
+	open()
 	if err := write(ctx, sink, "0", "zombie"); !errors.Is(err, bridge.ErrFenced) {
 		t.Errorf("a zombie behind three expiries: %v, want ErrFenced", err)
 	}
