@@ -77,15 +77,15 @@ func TestIntegrationPlacementOfTheJavaClient(t *testing.T) {
 		}
 		keys = append(keys, string(key))
 	}
-	for _, partitions := range []int{1, 6, 12, 47} {
-		java, err := servers.JavaPartitions(t.Context(), keys, partitions)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, key := range keys {
-			if got := checker.Partition([]byte(key), partitions); got != java[i] {
-				t.Fatalf("key %q of %d partitions: %d, the Java client says %d", key, partitions, got, java[i])
-			}
+	partitions := []int{1, 6, 12, 47}
+	java, err := servers.JavaPartitions(t.Context(), keys, partitions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range java {
+		key, n := keys[i/len(partitions)], partitions[i%len(partitions)]
+		if got := checker.Partition([]byte(key), n); got != want {
+			t.Fatalf("key %q of %d partitions: %d, the Java client says %d", key, n, got, want)
 		}
 	}
 	f.runs++

@@ -20,16 +20,17 @@ class Placement {
   public static void main(String[] args) throws Exception {
     var in = new BufferedReader(new InputStreamReader(System.in));
     var out = new PrintWriter(new BufferedOutputStream(System.out));
-    int partitions = Integer.parseInt(args[0]);
     for (String line; (line = in.readLine()) != null; )
-      out.println(BuiltInPartitioner.partitionForKey(Base64.getDecoder().decode(line), partitions));
+      for (String partitions : args)
+        out.println(BuiltInPartitioner.partitionForKey(Base64.getDecoder().decode(line), Integer.parseInt(partitions)));
     out.flush();
   }
 }
 `
 
-// JavaPartitions asks Kafka's Java client where it would put each key.
-func JavaPartitions(ctx context.Context, keys []string, partitions int) ([]int, error) {
+// JavaPartitions asks Kafka's Java client where it would put each key, for each of the
+// numbers of partitions: of the first key, then of the second and so on.
+func JavaPartitions(ctx context.Context, keys []string, partitions []int) ([]int, error) {
 	lib, err := jars(ctx)
 	if err != nil {
 		return nil, err
@@ -47,7 +48,10 @@ func JavaPartitions(ctx context.Context, keys []string, partitions int) ([]int, 
 	for _, k := range keys {
 		in.WriteString(base64.StdEncoding.EncodeToString([]byte(k)) + "\n")
 	}
-	java := exec.CommandContext(ctx, "java", "-cp", filepath.Join(lib, "*"), file, strconv.Itoa(partitions))
+	java := exec.CommandContext(ctx, "java", "-cp", filepath.Join(lib, "*"), file)
+	for _, n := range partitions {
+		java.Args = append(java.Args, strconv.Itoa(n))
+	}
 	java.Stdin, java.Stderr = &in, &said
 	text, err := java.Output()
 	if err != nil {
@@ -61,8 +65,8 @@ func JavaPartitions(ctx context.Context, keys []string, partitions int) ([]int, 
 		}
 		out = append(out, n)
 	}
-	if len(out) != len(keys) {
-		return nil, fmt.Errorf("the Java client placed %d of %d keys", len(out), len(keys))
+	if want := len(keys) * len(partitions); len(out) != want {
+		return nil, fmt.Errorf("the Java client gave %d places, not %d", len(out), want)
 	}
 	return out, nil
 }
