@@ -4,16 +4,15 @@ package integration
 
 import (
 	"context"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/kinesis-msk-bridge/bridge/integration/checker"
 	"github.com/kinesis-msk-bridge/bridge/integration/proxy"
 	"github.com/kinesis-msk-bridge/bridge/integration/servers"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
 )
 
 // Three brokers, replicated three times, at least two in sync: a leader dies under load, all
@@ -37,81 +36,158 @@ func TestIntegrationThreeBrokers(t *testing.T) {
 	}
 	t.Cleanup(k.Close)
 
-	t.Run("leader killed", func(t *testing.T) {
-		underLoad(t, k, func(topic string) {
-			leader := leaderOf(t, k, topic)
-			k.Kill(leader)
-			t.Logf("killed broker %d, leader of partition 0", leader+1)
-			<-time.After(2 * time.Second)
-			if err := k.Restart(t.Context(), leader); err != nil {
+	for _, direction := range []string{toKafka, toKinesis} {
+		t.Run(direction, func(t *testing.T) {
+			b := brokers{t: t, kafka: k, proxies: proxies, direction: direction}
+			t.Run("leader killed", b.leaderKilled)
+			t.Run("rolling restart", b.rollingRestart)
+			t.Run("answers lost", b.answersLost)
+		})
+	}
+}
+
+// brokers are three brokers behind proxies, and the direction of the mirror over them.
+type brokers struct {
+	t         *testing.T
+	kafka     *servers.Kafka
+	proxies   []*proxy.Proxy
+	direction string
+}
+
+// afterRestart is how many more records have to come through before the next thing breaks.
+const afterRestart = 2000
+
+func (b brokers) leaderKilled(t *testing.T) {
+	f, runs, _ := prove(t, "leader killed with -9, three brokers, "+b.direction, 1, 0)
+	for range runs {
+		b.underLoad(f, func(j *job, c *child) {
+			leader := leaderOf(t, b.kafka, j.topic)
+			b.kafka.Kill(leader)
+			at := c.at().Read
+			c.until("records after the fail-over", func(p progress) bool { return p.Read >= at+afterRestart })
+			if err := b.kafka.Restart(t.Context(), leader); err != nil {
 				t.Error(err)
 			}
+			b.inSync(j.topic)
 		})
-	})
-	t.Run("rolling restart", func(t *testing.T) {
-		underLoad(t, k, func(string) {
-			for i := range 3 {
-				k.Stop(i)
-				if err := k.Restart(t.Context(), i); err != nil {
+	}
+}
+
+func (b brokers) rollingRestart(t *testing.T) {
+	f, runs, _ := prove(t, "rolling restart, three brokers, "+b.direction, 1, 0)
+	for range runs {
+		b.underLoad(f, func(j *job, c *child) {
+			for i := range b.proxies {
+				b.kafka.Stop(i)
+				if err := b.kafka.Restart(t.Context(), i); err != nil {
 					t.Error(err)
 				}
-				<-time.After(time.Second)
+				b.inSync(j.topic)
 			}
 		})
-	})
-	t.Run("answers lost", func(t *testing.T) {
-		underLoad(t, k, func(string) {
-			for _, p := range proxies {
+	}
+}
+
+// drops is how many answers are dropped.
+const drops = 30
+
+// answersLost drops one in ten answers to what is produced. Towards Kinesis these are the
+// ledger's and the checkpoints'.
+func (b brokers) answersLost(t *testing.T) {
+	f, runs, _ := prove(t, "answers cut after the append, three brokers, "+b.direction, 1, 0)
+	var produced, dropped int64
+	for range runs {
+		b.underLoad(f, func(_ *job, c *child) {
+			before, droppedBefore := b.counts()
+			for _, p := range b.proxies {
 				p.DropEvery(10)
 			}
-			<-time.After(5 * time.Second)
+			c.until("answers dropped", func(progress) bool { _, n := b.counts(); return n >= droppedBefore+drops })
+			for _, p := range b.proxies {
+				p.DropEvery(0)
+			}
+			produced, dropped = b.counts()
+			produced, dropped = produced-before, dropped-droppedBefore
 		})
-		var produced, dropped int64
-		for _, p := range proxies {
-			p.DropEvery(0)
-			a, b := p.Counts()
-			produced, dropped = produced+a, dropped+b
+	}
+	t.Logf("%d produce requests were answered while one in ten answers was dropped, %d dropped", produced, dropped)
+}
+
+func (b brokers) counts() (produced, dropped int64) {
+	for _, p := range b.proxies {
+		n, d := p.Counts()
+		produced, dropped = produced+n, dropped+d
+	}
+	return produced, dropped
+}
+
+// inSync returns when all replicas of the topic are in sync again.
+func (b brokers) inSync(topic string) {
+	adm := kadm.NewClient(dial(b.t, b.kafka.Brokers()))
+	waitFor(b.t, "replicas in sync", func() bool {
+		m, err := adm.Metadata(b.t.Context(), topic)
+		if err != nil {
+			return false
 		}
-		t.Logf("%d produce requests were answered, %d of the answers dropped after the append", produced, dropped)
-		if dropped < 10 {
-			t.Error("not exercised")
+		for _, p := range m.Topics[topic].Partitions {
+			if len(p.ISR) < 3 {
+				return false
+			}
 		}
+		return true
 	})
 }
 
-// underLoad mirrors flights while breakIt does its work, and judges the topic.
-func underLoad(t *testing.T, k *servers.Kafka, breakIt func(topic string)) {
-	rows := rowsOf(t, 20_000)
+// underLoad mirrors flights, which come as long as breakIt does its work, and judges the
+// target.
+func (b brokers) underLoad(f *figures, breakIt func(j *job, c *child)) {
+	t := f.t
+	rows := rowsOf(t, allFlights)
 	srv := newKinesis(t, noRates)
-	s, err := srv.CreateStream("source", 4)
+	j := newJob(t, b.direction, srv, "stream", unique("broken"))
+	j.brokers, j.replicas = b.kafka.Brokers(), 3
+	load := b.load(t, j, srv, rows)
+	c := j.mirror("state")
+	measuring, stop := context.WithCancel(t.Context())
+	stall := longestStall(measuring, c)
+	fed := 0
+	feeding, enough := context.WithCancel(t.Context())
+	underFeed(t, func(context.Context) { fed = load(feeding) }, func() {
+		defer enough()
+		c.until("the first records", func(p progress) bool { return p.Read > 1000 })
+		breakIt(j, c)
+	})
+	rows = rows[:fed]
+	c.until("all records", func(p progress) bool { return p.Read >= int64(len(rows)) })
+	stop()
+	longest := <-stall
+	c.drain()
+	r := j.catchUp("state")
+	f.runs++
+	f.judgedRun(b.judge(t, j, srv, rows), r, len(rows))
+	f.print("longest stall %s, counts %+v", longest.Round(time.Millisecond), r.Result.Counts)
+}
+
+// load makes the source and returns what feeds it, a thousand records a second.
+func (b brokers) load(t *testing.T, j *job, srv *kinesistest.Server, rows []checker.Row) func(context.Context) int {
+	if b.direction == toKinesis {
+		createTopic(t, j.brokers, j.topic, 6)
+		return func(ctx context.Context) int { return produce(ctx, t, j.brokers, j.topic, rows, 6, 1000) }
+	}
+	s, err := srv.CreateStream(j.stream, 4)
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := newJob(t, toKafka, srv, "source", unique("broken"))
-	j.brokers, j.replicas = k.Brokers(), 3
-	c := j.mirror("state")
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	var feeding sync.WaitGroup
-	feeding.Go(func() { feed(ctx, t, s, rows, 1000) })
-	stall := longestStall(ctx, c)
-	c.until("the first records", func(p progress) bool { return p.Read > 1000 })
-	breakIt(j.topic)
-	feeding.Wait()
-	c.until("all records", func(p progress) bool { return p.Read >= int64(len(rows)) })
-	stop()
-	t.Logf("longest stall %s", (<-stall).Round(time.Millisecond))
-	c.signal(syscall.SIGTERM)
-	if code := c.wait(time.Minute); code != 143 {
-		t.Fatalf("exit %d\n%s", code, c.stderr())
+	return func(ctx context.Context) int { return feed(ctx, t, s, rows, 1000) }
+}
+
+func (b brokers) judge(t *testing.T, j *job, srv *kinesistest.Server, rows []checker.Row) checker.Verdict {
+	if b.direction == toKinesis {
+		return judgeStream(t, srv.URL(), j.stream, rows)
 	}
-	arrivals(t, s, rows)
-	r := j.catchUp("state")
+	arrivals(t, srv.Stream(j.stream), rows)
 	v, _ := judgeTopic(t, j.brokers, j.topic, rows)
-	t.Logf("%s; counts %+v", v, r.Result.Counts)
-	if !v.Clean() {
-		t.Error("the topic is not what the stream was")
-	}
+	return v
 }
 
 // longestStall measures for how long no record got through, until ctx ends.
@@ -143,12 +219,7 @@ func longestStall(ctx context.Context, c *child) <-chan time.Duration {
 // leaderOf is the node that leads partition 0.
 func leaderOf(t *testing.T, k *servers.Kafka, topic string) int {
 	t.Helper()
-	c, err := kgo.NewClient(kgo.SeedBrokers(k.Brokers()...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	m, err := kadm.NewClient(c).Metadata(t.Context(), topic)
+	m, err := kadm.NewClient(dial(t, k.Brokers())).Metadata(t.Context(), topic)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,17 +58,6 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// count is how many runs of a check are made, of so many in full: RUNS says in percent.
-func count(t *testing.T, full int) int {
-	percent := 10
-	if p, err := strconv.Atoi(os.Getenv("RUNS")); err == nil {
-		percent = p
-	}
-	n := max(full*percent/100, min(full, 10))
-	t.Logf("%d of %d runs", n, full)
-	return n
-}
-
 // unique makes a name of its own.
 func unique(what string) string { return fmt.Sprintf("%s-%d", what, bench.names.Add(1)) }
 
@@ -91,7 +79,7 @@ type job struct {
 	t         *testing.T
 	workflow  string
 	direction string
-	kinesis   *kinesistest.Server
+	endpoint  string // of Kinesis
 	stream    string
 	brokers   []string
 	topic     string
@@ -101,8 +89,9 @@ type job struct {
 	more      string // further lines of the configuration
 }
 
-func newJob(t *testing.T, direction string, k *kinesistest.Server, stream, topic string) *job {
-	return &job{t: t, workflow: unique("wf"), direction: direction, kinesis: k, stream: stream, brokers: bench.kafka.Brokers(), topic: topic, dir: t.TempDir()}
+// newJob makes one over a Kinesis and the shared Kafka.
+func newJob(t *testing.T, direction string, k interface{ URL() string }, stream, topic string) *job {
+	return &job{t: t, workflow: unique("wf"), direction: direction, endpoint: k.URL(), stream: stream, brokers: bench.kafka.Brokers(), topic: topic, dir: t.TempDir()}
 }
 
 const (
@@ -123,7 +112,7 @@ kinesis: {stream: %s, region: us-east-1, endpoint_url: "%s", format: raw, create
 kafka: {brokers: ["%s"], topic: %s, %sreplication_factor: %d}
 put_timeout: 1s
 state: "file:%s"
-`, j.workflow, j.direction, j.stream, j.kinesis.URL(), max(j.shards, 4), strings.Join(j.brokers, `","`), j.topic, partitions, max(j.replicas, 1), filepath.Join(j.dir, state))
+`, j.workflow, j.direction, j.stream, j.endpoint, max(j.shards, 4), strings.Join(j.brokers, `","`), j.topic, partitions, max(j.replicas, 1), filepath.Join(j.dir, state))
 	if j.direction == toKinesis {
 		text += "accept_loss: [timestamp]\n"
 	}
@@ -148,6 +137,7 @@ type child struct {
 	cmd  *exec.Cmd
 	out  bytes.Buffer
 	last atomic.Pointer[progress]
+	from atomic.Pointer[progress] // what the checkpoint said that it goes on from
 	err  bytes.Buffer
 	mu   sync.Mutex
 	done chan struct{}
@@ -161,7 +151,12 @@ type progress struct {
 	Written int64  `json:"written"`
 	Present int64  `json:"already_present"`
 	Under   int64  `json:"under_way"`
+	Rewind  int64  `json:"rewind"`
+	Waiting int64  `json:"waiting_for_parents"`
 }
+
+// fromCheckpoint is the message with which a process goes on.
+const fromCheckpoint = "goes on from the checkpoint"
 
 // start runs the program with JSON on both outputs.
 func (j *job) start(args ...string) *child {
@@ -186,6 +181,9 @@ func (j *job) start(args ...string) *child {
 			if json.Unmarshal(lines.Bytes(), &p) == nil && p.Msg == "progress" {
 				c.last.Store(&p)
 				continue
+			}
+			if p.Msg == fromCheckpoint {
+				c.from.Store(&p)
 			}
 			c.mu.Lock()
 			c.err.Write(append(lines.Bytes(), '\n'))
@@ -234,6 +232,43 @@ func (c *child) at() progress {
 		return *p
 	}
 	return progress{}
+}
+
+// found is how many records this process has found on the target.
+func (c *child) found() int64 {
+	if from := c.from.Load(); from != nil {
+		return c.at().Present - from.Present
+	}
+	return c.at().Present
+}
+
+// kill ends the process at once, and returns when it is gone.
+func (c *child) kill() {
+	c.signal(syscall.SIGKILL)
+	<-c.done
+}
+
+// stops expects that the process ends by itself with this exit code, one sentence that
+// says something, and a hint.
+func (c *child) stops(code int, says string) {
+	c.t.Helper()
+	if got := c.wait(time.Minute); got != code {
+		c.t.Fatalf("exit %d, want %d\n%s", got, code, c.stderr())
+	}
+	e := c.result().Error
+	if e.Message == "" || e.Hint == "" || strings.Contains(e.Message, "\n") || !strings.Contains(e.Message, says) {
+		c.t.Errorf("not one sentence that says %q, with a hint: %q, %q", says, e.Message, e.Hint)
+	}
+	c.t.Logf("exit %d: %s | hint: %s", code, e.Message, e.Hint)
+}
+
+// drain stops the process as an operator does, and expects a clean end.
+func (c *child) drain() {
+	c.t.Helper()
+	c.signal(syscall.SIGTERM)
+	if code := c.wait(time.Minute); code != 143 && code != 0 {
+		c.t.Fatalf("after SIGTERM: exit %d\n%s", code, c.stderr())
+	}
 }
 
 // until waits for the process to have said something.
@@ -293,6 +328,7 @@ func (j *job) catchUp(state string) result {
 // rowsOf are the flights: those of the whole year if BRIDGE_FLIGHTS says so, at most n.
 func rowsOf(t *testing.T, n int) []checker.Row {
 	t.Helper()
+	t.Helper()
 	all, from := flights.All()
 	var out []checker.Row
 	for r, err := range all {
@@ -304,73 +340,100 @@ func rowsOf(t *testing.T, n int) []checker.Row {
 		}
 		out = append(out, checker.Row{N: r.N, Key: r.Tail, Value: r.Value})
 	}
-	t.Logf("%d flights of %s", len(out), from)
+	if len(out) == 0 {
+		t.Fatalf("no flights in %s", from)
+	}
 	return out
 }
 
-// feed puts rows into a stream, so many a second (0 is at once), until ctx ends.
-func feed(ctx context.Context, t *testing.T, s *kinesistest.Stream, rows []checker.Row, rate int) {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for i, r := range rows {
-		if rate > 0 && i%max(rate/100, 1) == 0 {
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
+// feed puts rows into a stream, so many a second (0 is at once), until ctx ends, and
+// returns how many.
+func feed(ctx context.Context, t *testing.T, s *kinesistest.Stream, rows []checker.Row, rate int) int {
+	return paced(ctx, rows, rate, func(rows []checker.Row) error {
+		for _, r := range rows {
+			if err := s.Put(kinesistest.Entry{Key: r.Key, Data: r.Value}); err != nil {
+				t.Error(err)
+				return err
 			}
 		}
-		if err := s.Put(kinesistest.Entry{Key: r.Key, Data: r.Value}); err != nil {
-			t.Error(err)
-			return
-		}
-	}
+		return nil
+	})
 }
 
-// produce puts rows into a topic, each where Java's client would, so many a second.
-func produce(ctx context.Context, t *testing.T, topic string, rows []checker.Row, partitions, rate int) {
-	c, err := kgo.NewClient(kgo.SeedBrokers(bench.kafka.Brokers()...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	if err != nil {
-		t.Error(err)
-		return
+// paced gives out rows at a rate, a hundredth of a second's worth at a time.
+func paced(ctx context.Context, rows []checker.Row, rate int, put func([]checker.Row) error) int {
+	if rate <= 0 {
+		if put(rows) != nil {
+			return 0
+		}
+		return len(rows)
 	}
-	defer c.Close()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for i := 0; i < len(rows); {
-		end := len(rows)
-		if rate > 0 {
-			end = min(i+max(rate/100, 1), end)
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
+	n := 0
+	for n < len(rows) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return n
 		}
+		end := min(n+max(rate/100, 1), len(rows))
+		if put(rows[n:end]) != nil {
+			return n
+		}
+		n = end
+	}
+	return n
+}
+
+// produce puts rows into a topic, each where Java's client would, so many a second, until
+// ctx ends, and returns how many.
+func produce(ctx context.Context, t *testing.T, brokers []string, topic string, rows []checker.Row, partitions, rate int) int {
+	c, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer c.Close()
+	return paced(ctx, rows, rate, func(rows []checker.Row) error {
 		var recs []*kgo.Record
-		for ; i < end; i++ {
-			r := &kgo.Record{Topic: topic, Value: rows[i].Value, Partition: int32(i % partitions)}
-			if !rows[i].Null {
-				r.Key = []byte(rows[i].Key)
+		for _, row := range rows {
+			r := &kgo.Record{Topic: topic, Value: row.Value, Partition: int32(row.N % partitions)}
+			if !row.Null {
+				r.Key = []byte(row.Key)
 				r.Partition = int32(checker.Partition(r.Key, partitions))
 			}
 			recs = append(recs, r)
 		}
-		if err := c.ProduceSync(ctx, recs...).FirstErr(); err != nil && ctx.Err() == nil {
+		// What was begun is finished, so that it is known what was produced.
+		err := c.ProduceSync(context.WithoutCancel(ctx), recs...).FirstErr()
+		if err != nil {
 			t.Error(err)
-			return
 		}
-	}
+		return err
+	})
 }
 
-func createTopic(t *testing.T, name string, partitions int) {
+// dial connects to a cluster with a client that shares nothing with the module.
+func dial(t *testing.T, brokers []string, more ...kgo.Opt) *kgo.Client {
 	t.Helper()
-	c, err := kgo.NewClient(kgo.SeedBrokers(bench.kafka.Brokers()...))
+	c, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner())}, more...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	if _, err := kadm.NewClient(c).CreateTopic(t.Context(), int32(partitions), 1, nil, name); err != nil {
+	t.Cleanup(c.Close)
+	return c
+}
+
+// createTopic makes a topic with settings such as cleanup.policy=compact.
+func createTopic(t *testing.T, brokers []string, name string, partitions int, settings ...string) {
+	t.Helper()
+	configs := map[string]*string{}
+	for _, s := range settings {
+		name, value, _ := strings.Cut(s, "=")
+		configs[name] = &value
+	}
+	if _, err := kadm.NewClient(dial(t, brokers)).CreateTopic(t.Context(), int32(partitions), int16(min(len(brokers), 3)), configs, name); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -387,15 +450,33 @@ func judgeTopic(t *testing.T, brokers []string, topic string, rows []checker.Row
 	return checker.Judge(rows, copies), who
 }
 
-func judgeStream(t *testing.T, k *kinesistest.Server, stream string, rows []checker.Row) checker.Verdict {
+// inTopic reads a topic.
+func inTopic(t *testing.T, brokers []string, topic string) []checker.Copy {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	copies, err := checker.Kinesis(ctx, k.URL(), stream)
+	copies, _, err := checker.Kafka(ctx, brokers, topic)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return checker.Judge(rows, copies)
+	return copies
+}
+
+func judgeStream(t *testing.T, endpoint, stream string, rows []checker.Row) checker.Verdict {
+	t.Helper()
+	return checker.Judge(rows, inStream(t, endpoint, stream))
+}
+
+// inStream reads a stream.
+func inStream(t *testing.T, endpoint, stream string) []checker.Copy {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	copies, err := checker.Kinesis(ctx, endpoint, stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return copies
 }
 
 // arrivals gives each row the time at which the stream took it.

@@ -3,24 +3,31 @@
 package integration
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
-	"sync"
-	"syscall"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge/integration/checker"
+	"github.com/kinesis-msk-bridge/bridge/integration/servers"
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
 )
 
-// All flights, and a set with a hot key, from 32 shards to real Kafka and back.
+// allFlights is how many rows the file of the whole year has.
+const allFlights = 336_776
+
+// All flights, and a set with a hot key, from 32 shards to real Kafka and back, against
+// the limits of the service.
 func TestIntegrationThereAndBack(t *testing.T) {
-	sets := map[string][]checker.Row{"flights": rowsOf(t, 1<<30), "zipf": zipf(t, 50_000)}
-	for name, rows := range sets {
-		t.Run(name, func(t *testing.T) {
-			k := newKinesis(t, kinesistest.Config{}) // with all its limits
+	for _, set := range []struct {
+		name string
+		seed uint64
+		rows []checker.Row
+	}{{"flights", 0, rowsOf(t, scaled(allFlights))}, {"Zipf 1.1, one key at 30 %", 7, zipf(7, scaled(allFlights))}} {
+		t.Run(set.name, func(t *testing.T) {
+			rows := set.rows
+			k := newKinesis(t, kinesistest.Config{})
 			source, err := k.CreateStream("source", 32)
 			if err != nil {
 				t.Fatal(err)
@@ -28,33 +35,65 @@ func TestIntegrationThereAndBack(t *testing.T) {
 			feed(t.Context(), t, source, rows, 0)
 			arrivals(t, source, rows)
 			topic := unique("there")
+			f, _, _ := prove(t, "nothing: "+set.name+", kinesis to kafka", 1, set.seed)
 			began := time.Now()
 			there := newJob(t, toKafka, k, "source", topic).catchUp("state")
+			f.runs++
 			v, _ := judgeTopic(t, bench.kafka.Brokers(), topic, rows)
-			t.Logf("kinesis → kafka, %.0f s: %s; counts %+v", time.Since(began).Seconds(), v, there.Result.Counts)
-			if !v.Clean() {
-				t.Error("the topic is not what the stream was")
-			}
+			f.judged(v)
+			f.print("misplaced %d, wrong time %d, %.1f s, counts %+v", v.Misplaced, v.WrongTime, time.Since(began).Seconds(), there.Result.Counts)
+
 			back := newJob(t, toKinesis, k, "back", topic)
 			back.shards = 32 // the limits of the service hold for the target, too
+			f, _, _ = prove(t, "nothing: "+set.name+", kafka to kinesis", 1, set.seed)
 			began = time.Now()
 			again := back.catchUp("state")
 			for i := range rows {
 				rows[i].Time = time.Time{} // raw does not carry it, and that was accepted
 			}
-			v = judgeStream(t, k, "back", rows)
-			t.Logf("kafka → kinesis, %.0f s: %s; counts %+v", time.Since(began).Seconds(), v, again.Result.Counts)
-			if !v.Clean() {
-				t.Error("the second stream is not what the topic was")
-			}
+			f.runs++
+			f.judged(judgeStream(t, k.URL(), "back", rows))
+			f.print("%.1f s, counts %+v", time.Since(began).Seconds(), again.Result.Counts)
 		})
 	}
 }
 
+// What the checker takes for the place of a key is what Kafka's Java client says, for every
+// key of the sets and for random ones.
+func TestIntegrationPlacementOfTheJavaClient(t *testing.T) {
+	f, _, rng := prove(t, "nothing: place of each key against the Java client "+servers.KafkaVersion, 1, 41)
+	seen := map[string]bool{}
+	var keys []string
+	for _, r := range append(rowsOf(t, allFlights), zipf(7, scaled(allFlights))...) {
+		if !seen[r.Key] {
+			seen[r.Key] = true
+			keys = append(keys, r.Key)
+		}
+	}
+	for range 2000 {
+		key := make([]byte, 1+rng.IntN(40))
+		for i := range key {
+			key[i] = byte(rng.IntN(256))
+		}
+		keys = append(keys, string(key))
+	}
+	partitions := []int{1, 6, 12, 47}
+	java, err := servers.JavaPartitions(t.Context(), keys, partitions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range java {
+		key, n := keys[i/len(partitions)], partitions[i%len(partitions)]
+		if got := checker.Partition([]byte(key), n); got != want {
+			t.Fatalf("key %q of %d partitions: %d, the Java client says %d", key, n, got, want)
+		}
+	}
+	f.runs++
+	f.print("keys %d, partitions 1, 6, 12 and 47, misplaced 0", len(keys))
+}
+
 // zipf makes a set with one key at 30 % and the others by Zipf 1.1.
-func zipf(t *testing.T, n int) []checker.Row {
-	const seed = 7
-	t.Logf("zipf set: seed %d", seed)
+func zipf(seed uint64, n int) []checker.Row {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	z := rand.NewZipf(rng, 1.1, 1, 9999)
 	var out []checker.Row
@@ -70,129 +109,57 @@ func zipf(t *testing.T, n int) []checker.Row {
 
 // nullKeys gives rows without a tail number the null key that they have in runs that
 // start from Kafka.
-func nullKeys(rows []checker.Row) []checker.Row {
+func nullKeys(rows []checker.Row) (nulls int) {
 	for i := range rows {
 		if rows[i].Key == "NA" {
 			rows[i].Key, rows[i].Null = "", true
+			nulls++
 		}
 	}
-	return rows
+	return nulls
 }
 
-// A killer ends the process at a moment that it chooses by the process's own counters.
-type killer struct {
-	rng                         *rand.Rand
-	kills, found, present, busy int64
-	inFlight                    int64
-}
-
-func newKiller(t *testing.T, seed uint64) *killer {
-	t.Logf("seed %d", seed)
-	return &killer{rng: rand.New(rand.NewPCG(seed, 0))}
-}
-
-// pass runs a job to its end with so many kills on the way, total records in all.
-func (k *killer) pass(t *testing.T, j *job, kills, total int) {
-	var before int64
-	for n := range kills {
-		c := j.mirror("state")
-		// Somewhere between what was done and a share of what is left.
-		target := before + 1 + k.rng.Int64N(max(int64(total)-before, 2)/int64(kills-n+1)*2)
-		busy := n%2 == 0 // every second kill falls while records are under way
-		c.until("the moment of the kill", func(p progress) bool {
-			return p.Read >= min(target, int64(total)-1) && (!busy || p.Under > 0 || p.Read >= int64(total)-1)
-		})
-		at := c.at()
-		c.signal(syscall.SIGKILL)
-		<-c.done
-		k.kills++
-		k.inFlight += at.Under
-		if at.Under > 0 {
-			k.busy++
+// A topic with null keys, keys that no partition key can be, and equal values in a row.
+func TestIntegrationNullKeysToKinesis(t *testing.T) {
+	f, _, _ := prove(t, "nothing: null, binary and long keys, equal values, kafka to kinesis", 1, 0)
+	rows := rowsOf(t, scaled(allFlights))
+	nulls := nullKeys(rows)
+	n := len(rows)
+	for i := range 300 {
+		r := checker.Row{N: allFlights + 1 + i, Key: fmt.Sprintf("\xff\xfe%d", i%7), Value: []byte("binary key")}
+		switch i % 3 {
+		case 1:
+			r.Key = fmt.Sprint("~b:a key like a code ", i%5)
+		case 2:
+			r.Key, r.Null = "", true // all of one value: each must arrive
 		}
-		// The next process counts what it finds.
-		next := j.mirror("state")
-		next.until("the first record after the kill", func(p progress) bool { return p.Read > 0 })
-		next.until("reading past the kill", func(p progress) bool { return p.Read >= at.Read })
-		found := next.at().Present - k.present
-		k.present = next.at().Present
-		if found > 0 {
-			k.found++
-		}
-		before = next.at().Read
-		t.Logf("kill %d at %d read: in flight %d, found present %d", k.kills, at.Read, at.Under, found)
-		next.signal(syscall.SIGKILL)
-		<-next.done
-		k.kills++
+		rows = append(rows, r)
 	}
-	k.present = 0
-}
+	srv := newKinesis(t, noRates)
+	topic := unique("nulls")
+	createTopic(t, bench.kafka.Brokers(), topic, 6)
+	produce(t.Context(), t, bench.kafka.Brokers(), topic, rows, 6, 0)
+	r := newJob(t, toKinesis, srv, "target", topic).catchUp("state")
+	copies := inStream(t, srv.URL(), "target")
+	f.runs++
+	f.judged(checker.Judge(rows, copies))
 
-func (k *killer) report(t *testing.T) {
-	t.Logf("%d kills, %d of them measured with %d records in flight in all; %d of %d measured restarts found records present", k.kills, k.busy, k.inFlight, k.found, k.kills/2)
-	if k.found*3 < k.kills/2 {
-		t.Errorf("not exercised: only %d of %d restarts found something on the target", k.found, k.kills/2)
-	}
-	if k.busy == 0 {
-		t.Error("not exercised: no kill fell while records were under way")
-	}
-}
-
-func TestIntegrationKillsToKafka(t *testing.T) {
-	k := newKiller(t, 11)
-	const each = 10
-	for left := count(t, 200); left > 0; left -= each {
-		rows := rowsOf(t, 8000)
-		srv := newKinesis(t, noRates)
-		s, err := srv.CreateStream("source", 4)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		var feeding sync.WaitGroup
-		feeding.Go(func() { feed(ctx, t, s, rows, 800) })
-		j := newJob(t, toKafka, srv, "source", unique("killed"))
-		if left%20 == 0 {
-			j.more = "checkpoint_interval: 200ms\n"
-		}
-		k.pass(t, j, each/2, len(rows))
-		feeding.Wait()
-		stop()
-		arrivals(t, s, rows)
-		r := j.catchUp("state")
-		v, _ := judgeTopic(t, bench.kafka.Brokers(), j.topic, rows)
-		t.Logf("%s; counts %+v", v, r.Result.Counts)
-		if !v.Clean() || r.Result.Counts.Read != int64(len(rows)) {
-			t.Fatalf("after %d kills: %s", k.kills, v)
+	// Each null key has become one partition key that names its own coordinate.
+	at := map[string]bool{}
+	for _, c := range inTopic(t, bench.kafka.Brokers(), topic) {
+		if c.Null {
+			where := strings.Fields(c.Where) // partition P offset O
+			at["~b:n:"+where[1]+":"+where[3]] = true
 		}
 	}
-	k.report(t)
-}
-
-func TestIntegrationKillsToKinesis(t *testing.T) {
-	k := newKiller(t, 12)
-	const each = 10
-	for left := count(t, 200); left > 0; left -= each {
-		rows := rowsOf(t, 8000)
-		srv := newKinesis(t, noRates)
-		topic := unique("source")
-		createTopic(t, topic, 6)
-		ctx, stop := context.WithCancel(t.Context())
-		var feeding sync.WaitGroup
-		feeding.Go(func() { produce(ctx, t, topic, rows, 6, 800) })
-		j := newJob(t, toKinesis, srv, "target", topic)
-		if left%20 == 0 {
-			j.more = "checkpoint_interval: 200ms\n"
+	for _, c := range copies {
+		if c.Null && !at[c.PartitionKey] {
+			t.Fatalf("%s: the partition key %q names no null key of the topic, or one twice", c.Where, c.PartitionKey)
 		}
-		k.pass(t, j, each/2, len(rows))
-		feeding.Wait()
-		stop()
-		r := j.catchUp("state")
-		v := judgeStream(t, srv, "target", rows)
-		t.Logf("%s; counts %+v", v, r.Result.Counts)
-		if !v.Clean() || r.Result.Counts.Read != int64(len(rows)) {
-			t.Fatalf("after %d kills: %s", k.kills, v)
-		}
+		delete(at, c.PartitionKey)
 	}
-	k.report(t)
+	if nulls == 0 || len(at) > 0 {
+		t.Errorf("%d null keys in %d flights; %d have no record", nulls, n, len(at))
+	}
+	f.print("null keys %d, counts %+v", nulls+100, r.Result.Counts)
 }

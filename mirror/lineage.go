@@ -60,12 +60,14 @@ func (l *lineage) explain(p bridge.Partition, listed map[string]bridge.Partition
 	for _, parent := range p.Parents {
 		_, known := l.tracker.row(parent)
 		if _, there := listed[parent]; !known && !there {
-			return &bridge.GapError{Stream: l.stream, Partition: parent,
-				Reason: "it was created and has expired while nobody read it; its child is " + p.ID}
+			return bridge.WithHint(&bridge.GapError{Stream: l.stream, Partition: parent,
+				Reason: "it was created and has expired while nobody read it; its child is " + p.ID}, expiredHint)
 		}
 	}
 	return nil
 }
+
+const expiredHint = "the stream keeps these records no more; bring them in from elsewhere, and begin a new workflow for what is left"
 
 // expired finds partitions that were not read to their end before they expired. One that
 // a flow reads is for that flow to judge: it may have the last page in its hands.
@@ -79,8 +81,8 @@ func (l *lineage) expired(listed map[string]bridge.Partition) error {
 }
 
 func expiredUnread(stream string, row bridge.Row) error {
-	return &bridge.GapError{Stream: stream, Partition: row.Partition, After: row.Position,
-		Reason: "the partition expired before it was read to its end"}
+	return bridge.WithHint(&bridge.GapError{Stream: stream, Partition: row.Partition, After: row.Position,
+		Reason: "the partition expired before it was read to its end"}, expiredHint)
 }
 
 // startable returns the partitions whose flows may begin now, each once.

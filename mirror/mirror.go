@@ -197,6 +197,9 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 	if r.present, err = r.scan(ctx, cp, rows); err != nil {
 		return nil, err
 	}
+	if !cp.At.IsZero() {
+		r.log.Info("goes on from the checkpoint", "at", cp.At, "clean", cp.Clean, "read", cp.Counts.Read, "already_present", cp.Counts.Present)
+	}
 	r.tracker = newTracker(cp, r.present)
 	r.lineage = newLineage(r.tracker, cp.At.IsZero(), r.source.Name)
 	if err := r.lineage.update(parts); err != nil {

@@ -116,6 +116,6 @@ func (r *mirrorRun) report(p mirror.Progress, rate float64) {
 			worst, lag = row.Partition, row.Lag
 		}
 	}
-	r.Log.Info("progress", "read", p.Counts.Read, "written", p.Counts.Written, "already_present", p.Counts.Present, "under_way", p.UnderWay,
+	r.Log.Info("progress", "read", p.Counts.Read, "written", p.Counts.Written, "already_present", p.Counts.Present, "under_way", p.UnderWay, "rewind", p.Counts.Rewind,
 		"per_second", int64(rate), "lag_max", lag.Round(time.Millisecond), "partition", worst, "waiting_for_parents", waiting)
 }

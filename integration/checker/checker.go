@@ -5,15 +5,15 @@
 package checker
 
 import (
-	"bytes"
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 )
 
-// A Row is one record as its producer put it. The value of each row is unlike that of any
-// other.
+// A Row is one record as its producer put it. Rows of one key may have equal values; their
+// copies are then taken for those of the first, the second and so on.
 type Row struct {
 	N     int    // total order of the producer
 	Key   string // order is promised among equal keys
@@ -29,9 +29,14 @@ type Copy struct {
 	Null  bool
 	Value []byte
 	Time  time.Time
+	// PartitionKey is the key as it stands in Kinesis, where a Key that Kinesis cannot hold
+	// is coded.
+	PartitionKey string
 	// Partition is where it stands, and Partitions how many there are; both zero where the
 	// place of a key is not judged.
 	Partition, Partitions int
+	ProducerID            int64    // of Kafka
+	Headers               []string // names, of Kafka
 }
 
 // A Verdict counts what is wrong, and holds the first samples of each kind.
@@ -66,9 +71,10 @@ func (v Verdict) String() string {
 // Judge compares the copies, in the order in which a reader meets those of each key, with
 // the rows.
 func Judge(rows []Row, copies []Copy) Verdict {
-	j := judge{byValue: make(map[string]*Row, len(rows)), seen: map[int]bool{}, last: map[string]int{}}
+	j := judge{byValue: make(map[string][]*Row, len(rows)), seen: map[int]bool{}, last: map[string]int{}}
 	for i := range rows {
-		j.byValue[string(rows[i].Value)] = &rows[i]
+		v := string(rows[i].Value)
+		j.byValue[v] = append(j.byValue[v], &rows[i])
 	}
 	for i := range copies {
 		j.take(&copies[i])
@@ -83,7 +89,7 @@ func Judge(rows []Row, copies []Copy) Verdict {
 
 type judge struct {
 	Verdict
-	byValue map[string]*Row
+	byValue map[string][]*Row
 	seen    map[int]bool
 	last    map[string]int
 }
@@ -95,10 +101,23 @@ func (j *judge) count(n *int, format string, args ...any) {
 	}
 }
 
+// rowOf is the first row of this key and value that was not seen yet, or else the last one.
+func (j *judge) rowOf(c *Copy) (row *Row) {
+	for _, r := range j.byValue[string(c.Value)] {
+		if r.Key != c.Key || r.Null != c.Null {
+			continue
+		}
+		if row = r; !j.seen[r.N] {
+			return row
+		}
+	}
+	return row
+}
+
 func (j *judge) take(c *Copy) {
 	j.Records++
-	row := j.byValue[string(c.Value)]
-	if row == nil || row.Key != c.Key || row.Null != c.Null || !bytes.Equal(row.Value, c.Value) {
+	row := j.rowOf(c)
+	if row == nil {
 		j.count(&j.Changed, "changed: %s, key %q, value %.80q", c.Where, c.Key, c.Value)
 		return
 	}
@@ -146,6 +165,32 @@ func murmur2(b []byte) uint32 {
 	h ^= h >> 13
 	h *= m
 	return h ^ h>>15
+}
+
+// Add sums up the verdicts of several runs.
+func (v *Verdict) Add(w Verdict) {
+	v.Records += w.Records
+	v.Lost += w.Lost
+	v.Changed += w.Changed
+	v.Duplicated += w.Duplicated
+	v.Reordered += w.Reordered
+	v.Misplaced += w.Misplaced
+	v.WrongTime += w.WrongTime
+	v.Samples = append(v.Samples, w.Samples...)
+}
+
+// decode says what Kafka key a partition key stands for: itself, or, behind a prefix, the
+// base64 of the key ("~b:k:"), or none ("~b:n:").
+func decode(partitionKey string) (key string, null bool) {
+	if strings.HasPrefix(partitionKey, "~b:n:") {
+		return "", true
+	}
+	if code, ok := strings.CutPrefix(partitionKey, "~b:k:"); ok {
+		if b, err := base64.RawURLEncoding.DecodeString(code); err == nil {
+			return string(b), false
+		}
+	}
+	return partitionKey, false
 }
 
 // lineage sorts shards so that parents come before children.

@@ -96,6 +96,34 @@ func TestEveryDamageIsNamed(t *testing.T) {
 	}
 }
 
+// Equal values are told apart by how many there are.
+func TestEqualValuesAreCounted(t *testing.T) {
+	twins := []checker.Row{{N: 1, Key: "k", Value: []byte("v")}, {N: 2, Key: "k", Value: []byte("v")}, {N: 3, Key: "l", Value: []byte("v")}}
+	all := []checker.Copy{{Key: "k", Value: []byte("v")}, {Key: "k", Value: []byte("v")}, {Key: "l", Value: []byte("v")}}
+	if v := checker.Judge(twins, all); !v.Clean() {
+		t.Errorf("all there: %s", v)
+	}
+	if v := checker.Judge(twins, all[1:]); v.Lost != 1 {
+		t.Errorf("one missing: %s", v)
+	}
+	if v := checker.Judge(twins, append(all, all[0])); v.Duplicated != 1 {
+		t.Errorf("one too many: %s", v)
+	}
+}
+
+func TestLate(t *testing.T) {
+	who := []checker.Append{{Epoch: 1}, {Epoch: 2, Marker: true}, {Epoch: 2}, {Epoch: 2, Partition: 1}}
+	if n := checker.Late(who); n != 0 {
+		t.Errorf("%d of no late ones", n)
+	}
+	if n := checker.Late(append(who, checker.Append{Epoch: 1}, checker.Append{Epoch: 1, ProducerID: 9}, checker.Append{Epoch: 1, Marker: true})); n != 1 {
+		t.Errorf("%d of one late record", n)
+	}
+	if n := checker.Late([]checker.Append{{Epoch: 2, Marker: true}, {Epoch: 1}}); n != 1 {
+		t.Error("a record behind a marker alone is not late")
+	}
+}
+
 func split(s string) []string {
 	var out []string
 	for i := 0; ; {

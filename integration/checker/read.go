@@ -13,15 +13,35 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// An Append is who wrote one record of a topic.
+// An Append is who wrote one record of a topic, or one marker at the end of a transaction.
 type Append struct {
 	Partition  int32
 	Offset     int64
 	ProducerID int64
 	Epoch      int16
+	Marker     bool
 }
 
-// Kafka reads a topic to its end, in the order of each partition.
+// Late counts the records of an epoch that stand behind a record or marker of a newer epoch
+// of the same producer id in their partition.
+func Late(who []Append) (n int) {
+	type producer struct {
+		partition int32
+		id        int64
+	}
+	newest := map[producer]int16{}
+	for _, a := range who {
+		p := producer{a.Partition, a.ProducerID}
+		if !a.Marker && a.Epoch < newest[p] {
+			n++
+		}
+		newest[p] = max(newest[p], a.Epoch)
+	}
+	return n
+}
+
+// Kafka reads a topic to its end, in the order of each partition, what transactions have
+// aborted or not ended included. Of the markers it yields who wrote them.
 func Kafka(ctx context.Context, brokers []string, topic string) ([]Copy, []Append, error) {
 	c, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadUncommitted()))
 	if err != nil {
@@ -52,14 +72,19 @@ func Kafka(ctx context.Context, brokers []string, topic string) ([]Copy, []Appen
 			if r.Offset >= left[r.Partition]-1 {
 				delete(left, r.Partition)
 			}
+			who = append(who, Append{r.Partition, r.Offset, r.ProducerID, r.ProducerEpoch, r.Attrs.IsControl()})
 			if r.Attrs.IsControl() {
 				return
+			}
+			var headers []string
+			for _, h := range r.Headers {
+				headers = append(headers, h.Key)
 			}
 			out = append(out, Copy{
 				Where: fmt.Sprintf("partition %d offset %d", r.Partition, r.Offset), Key: string(r.Key), Null: r.Key == nil,
 				Value: r.Value, Time: r.Timestamp, Partition: int(r.Partition), Partitions: n,
+				ProducerID: r.ProducerID, Headers: headers,
 			})
-			who = append(who, Append{r.Partition, r.Offset, r.ProducerID, r.ProducerEpoch})
 		})
 	}
 	return out, who, nil
@@ -168,8 +193,9 @@ func (k kinesis) read(ctx context.Context, stream, shard string) ([]Copy, error)
 			return nil, err
 		}
 		for _, r := range page.Records {
+			key, null := decode(r.PartitionKey)
 			out = append(out, Copy{
-				Where: shard + " " + r.SequenceNumber, Key: r.PartitionKey, Value: r.Data,
+				Where: shard + " " + r.SequenceNumber, Key: key, Null: null, PartitionKey: r.PartitionKey, Value: r.Data,
 				Time: time.UnixMilli(int64(r.ApproximateArrivalTimestamp*1000 + 0.5)),
 			})
 		}

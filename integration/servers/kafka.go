@@ -264,6 +264,9 @@ func (k *Kafka) Secure() string { return k.nodes[0].secure }
 func (k *Kafka) CAFile() string      { return k.certs.CA }
 func (k *Kafka) OtherCAFile() string { return k.certs.OtherCA }
 
+// DataDir is where a node keeps its partitions.
+func (k *Kafka) DataDir(i int) string { return filepath.Join(k.nodes[i].dir, "data") }
+
 // Pid is the process of a node.
 func (k *Kafka) Pid(i int) int { return k.nodes[i].cmd.Process.Pid }
 

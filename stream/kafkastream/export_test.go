@@ -73,6 +73,11 @@ func AppendFrom(ctx context.Context, c *Client, topic string, sequence int32, va
 	if err != nil {
 		return err
 	}
+	return AppendAs(ctx, c, topic, id, epoch, sequence, values)
+}
+
+// AppendAs is AppendFrom in the name of a given producer.
+func AppendAs(ctx context.Context, c *Client, topic string, id int64, epoch int16, sequence int32, values []string) error {
 	p := newProducer(wire{c}, id, epoch)
 	to := partitionID{topic, 0}
 	p.lineTo(to).sequence = sequence

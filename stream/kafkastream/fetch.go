@@ -179,7 +179,12 @@ func (k *cursor) gap(ctx context.Context) error {
 	return fmt.Errorf("the log has moved: %w", bridge.ErrTransient)
 }
 
-// gapAt is a *bridge.GapError if a log that holds [first, end) cannot be read from next
+const (
+	trimmedHint = "raise retention.ms of the topic; bring what is gone in from elsewhere, and begin a new workflow for what is left"
+	lostHint    = "look for an unclean leader election or a restored backup before going on"
+)
+
+// gapAt is a *bridge.GapError with a hint if a log that holds [first, end) cannot be read from next
 // on, else nil.
 func gapAt(topic string, partition int32, next, first, end int64) error {
 	gap := &bridge.GapError{Stream: topic, Partition: strconv.Itoa(int(partition))}
@@ -187,13 +192,13 @@ func gapAt(topic string, partition int32, next, first, end int64) error {
 	case next < first:
 		gap.After, gap.Before = bridge.OffsetPosition(next-1), bridge.OffsetPosition(first)
 		gap.Reason = "the log begins later: retention or a deletion removed records that were still needed"
+		return bridge.WithHint(gap, trimmedHint)
 	case next > end:
 		gap.After, gap.Before = bridge.OffsetPosition(end-1), bridge.OffsetPosition(next)
 		gap.Reason = "the log ends before the position: the cluster lost records that it had acknowledged"
-	default:
-		return nil
+		return bridge.WithHint(gap, lostHint)
 	}
-	return gap
+	return nil
 }
 
 func (k *cursor) close() {

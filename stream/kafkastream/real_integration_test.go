@@ -29,10 +29,22 @@ func realBench(t *testing.T, properties map[string]string) *bench {
 
 func TestIntegrationContracts(t *testing.T) {
 	b := realBench(t, nil)
+	t.Run("source", func(t *testing.T) { bridgetest.TestSource(t, b.sourceHarness()) })
 	t.Run("sink", func(t *testing.T) { bridgetest.TestSink(t, b.sinkHarness()) })
 	t.Run("recoverable", func(t *testing.T) { bridgetest.TestRecoverable(t, b.sinkHarness()) })
 	t.Run("checkpoints", b.checkpoints)
 	t.Run("ledger", b.ledger)
+}
+
+// What the broker in this process is known to do otherwise, a real one does as expected.
+func TestIntegrationBehaviours(t *testing.T) {
+	k, err := servers.StartKafka(t.Context(), servers.KafkaConfig{Dir: t.TempDir(), Secure: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.Close)
+	b := newBench(t, "kafka "+servers.KafkaVersion, k.Brokers())
+	hold(t, b.server, b.behaviours(secure{addrs: []string{k.Secure()}, ca: k.CAFile()}))
 }
 
 func rec(partition, value string) bridge.Record {
@@ -109,23 +121,29 @@ func TestIntegrationRefresh(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	name := topic(t, b.client, 1, nil)
-	s, err := kafkastream.OpenSession(ctx, kafkastream.SessionConfig{
-		Client: b.client, Workflow: "refresh", Key: testKey(), Target: name, ReplicationFactor: 1, RefreshEvery: 300 * time.Millisecond,
-	})
-	if err != nil {
-		t.Fatal(err)
+	if _, err := b.session(ctx, t, "seldom", name); !errors.Is(err, bridge.ErrRefused) || bridge.Hint(err) == "" {
+		t.Errorf("a session that is refreshed once in 1,800 expiries: %v, want ErrRefused with a hint", err)
 	}
-	t.Cleanup(func() { s.Close() })
+	open := func() (*kafkastream.Session, *kafkastream.Sink) {
+		s, err := kafkastream.OpenSession(ctx, kafkastream.SessionConfig{
+			Client: b.client, Workflow: "refresh", Key: testKey(), Target: name, ReplicationFactor: 1, RefreshEvery: 300 * time.Millisecond,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s, s.Sink(kafkastream.SinkConfig{Stamp: bridge.NewStamp(bridge.StampConfig{Workflow: "refresh", Key: testKey()})})
+	}
+	s, sink := open()
 	running, stop := context.WithTimeout(ctx, 6*time.Second) // three times the expiry
 	defer stop()
 	if err := s.Run(running); err != nil {
 		t.Fatal(err)
 	}
-	sink := s.Sink(kafkastream.SinkConfig{Stamp: bridge.NewStamp(bridge.StampConfig{Workflow: "refresh", Key: testKey()})})
 	if err := write(ctx, sink, "0", "alive"); err != nil {
 		t.Fatalf("after three expiries: %v", err)
 	}
-	writer(ctx, t, b, "refresh", name)
+	open()
 	if err := write(ctx, sink, "0", "zombie"); !errors.Is(err, bridge.ErrFenced) {
 		t.Errorf("a zombie behind three expiries: %v, want ErrFenced", err)
 	}

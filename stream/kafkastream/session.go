@@ -65,8 +65,8 @@ const defaultRefresh = time.Hour
 var codecs = map[string]sarama.CompressionCodec{"": sarama.CompressionNone, "none": sarama.CompressionNone, "lz4": sarama.CompressionLZ4, "zstd": sarama.CompressionZSTD}
 
 // OpenSession takes the task over. It returns when no older session can append anything
-// more, and wraps ErrDenied, ErrUnreachable or ErrMissing if it could not begin, and
-// ErrState if the workflow's topics are those of another workflow of this name.
+// more, and wraps ErrDenied, ErrUnreachable or ErrMissing if it could not begin, ErrRefused
+// if the cluster forgets transactional ids between two refreshes, and ErrState if the workflow's topics are those of another workflow of this name.
 //
 // The fence: InitProducerId raises the epoch of the task's transactional id, and an empty
 // transaction, aborted, writes a marker of that epoch into every partition that the task
@@ -146,6 +146,9 @@ func (s *Session) takeOver(ctx context.Context, id int64, epoch int16) error {
 		return err
 	}
 	s.fenced = true
+	if err := s.checkExpiry(ctx); err != nil {
+		return err
+	}
 	if err := s.emptyTransaction(ctx, s.writable()); err != nil {
 		return err
 	}

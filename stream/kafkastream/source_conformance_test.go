@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -15,47 +14,33 @@ import (
 
 // TestSourceContract holds the Source to what every source promises.
 func TestSourceContract(t *testing.T) {
-	addrs := brokers(t)
-	client := dial(t, kafkastream.Config{Brokers: addrs})
-	writer := producer(t, addrs)
-	adm := kadm.NewClient(writer)
-	bridgetest.TestSource(t, bridgetest.SourceHarness{
-		Server:  "kafka",
+	bridgetest.TestSource(t, newBench(t, "kafka", brokers(t)).sourceHarness())
+}
+
+func (b *bench) sourceHarness() bridgetest.SourceHarness {
+	return bridgetest.SourceHarness{
+		Server:  b.server,
 		Carries: bridgetest.Carries{NullKeys: true, NullValues: true, Headers: true, Time: true, Origin: true},
 		New: func(t testing.TB) bridgetest.SourceServer {
-			name := topic(t, client, 2, nil)
-			info, err := client.Topic(t.Context(), name)
+			name := topic(t, b.client, 2, nil)
+			info, err := b.client.Topic(t.Context(), name)
 			if err != nil {
 				t.Fatal(err)
 			}
 			stamp := bridge.NewStamp(bridge.StampConfig{Workflow: bridgetest.Workflow, Target: info.Identity()})
-			source, err := kafkastream.NewSource(t.Context(), kafkastream.SourceConfig{Client: client, Topic: name, Stamp: stamp})
+			source, err := kafkastream.NewSource(t.Context(), kafkastream.SourceConfig{Client: b.client, Topic: name, Stamp: stamp})
 			if err != nil {
 				t.Fatal(err)
 			}
 			return bridgetest.SourceServer{
 				Source: source,
-				Put:    func(ctx context.Context, r bridge.Record) (bridge.Ack, error) { return put(ctx, writer, name, r) },
+				Put:    func(ctx context.Context, r bridge.Record) (bridge.Ack, error) { return put(ctx, b.writer, name, r) },
 				Damage: bridgetest.Damage{Trim: func(ctx context.Context, partition string, upTo bridge.Position) error {
-					offset, err := upTo.Offset()
-					if err != nil {
-						return err
-					}
-					var before kadm.Offsets
-					p, err := strconv.Atoi(partition)
-					if err != nil {
-						return err
-					}
-					before.Add(kadm.Offset{Topic: name, Partition: int32(p), At: offset + 1})
-					answer, err := adm.DeleteRecords(ctx, before)
-					if err != nil {
-						return err
-					}
-					return answer.Error()
+					return b.trim(ctx, name, partition, upTo)
 				}},
 			}
 		},
-	})
+	}
 }
 
 // put produces one record with another client than the one under test.

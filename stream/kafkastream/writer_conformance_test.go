@@ -2,12 +2,14 @@ package kafkastream_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync/atomic"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -220,6 +222,18 @@ func everything(t *testing.T, b *bench, topic string, partition int) []*kgo.Reco
 				return out
 			}
 			out = append(out, r)
+		}
+	}
+}
+
+// A cluster that forgets transactional ids between two refreshes could not fence.
+func TestExpiryOfTransactionalIDs(t *testing.T) {
+	for ms, want := range map[string]error{"10799999": bridge.ErrRefused, "10800000": nil} {
+		fake, _ := cluster(t, kfake.BrokerConfigs(map[string]string{"transactional.id.expiration.ms": ms}))
+		b := newBench(t, "kfake", fake.ListenAddrs())
+		_, err := b.session(t.Context(), t, "expiry", "")
+		if !errors.Is(err, want) || want != nil && bridge.Hint(err) == "" {
+			t.Errorf("ids are forgotten after %s ms: %v, want %v with a hint", ms, err, want)
 		}
 	}
 }

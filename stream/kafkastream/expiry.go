@@ -1,0 +1,62 @@
+package kafkastream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// idExpiry is the broker setting after which a transactional id is forgotten that no
+// transaction has used.
+const idExpiry = "transactional.id.expiration.ms"
+
+// refreshesPerExpiry is how many refreshes of the id must fit in, so that one that comes
+// late or fails does no harm.
+const refreshesPerExpiry = 3
+
+// checkExpiry refuses a cluster that forgets transactional ids too soon: the next owner of
+// a forgotten one gets another producer id, and its markers fence nobody. A cluster that
+// does not tell is not refused.
+func (s *Session) checkExpiry(ctx context.Context) error {
+	least := refreshesPerExpiry * cmpOr(s.conf.RefreshEvery, defaultRefresh)
+	expiry, err := s.client.expiryOfIDs(ctx)
+	switch {
+	case errors.Is(err, bridge.ErrDenied) || err == nil && expiry <= 0:
+		s.log.Debug("the cluster does not say when it forgets transactional ids", "error", err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("read %s: %w", idExpiry, err)
+	case expiry < least:
+		err := fmt.Errorf("the cluster forgets transactional ids after %s, which is less than %s: %w", expiry, least, bridge.ErrRefused)
+		return bridge.WithHint(err, fmt.Sprintf("set %s of the brokers to %d or more; an older worker could not be fenced otherwise", idExpiry, least.Milliseconds()))
+	}
+	return nil
+}
+
+// expiryOfIDs is 0 if the broker has no such setting.
+func (c *Client) expiryOfIDs(ctx context.Context) (time.Duration, error) {
+	entries, err := await(ctx, c, func() ([]sarama.ConfigEntry, error) {
+		b, err := c.cl.Controller()
+		if err != nil {
+			return nil, err
+		}
+		id := strconv.Itoa(int(b.ID()))
+		return c.admin.DescribeConfig(sarama.ConfigResource{Type: sarama.BrokerResource, Name: id, ConfigNames: []string{idExpiry}})
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range entries {
+		if e.Name == idExpiry {
+			ms, _ := strconv.ParseInt(e.Value, 10, 64) // 0 is not known
+			return time.Duration(ms) * time.Millisecond, nil
+		}
+	}
+	return 0, nil
+}
