@@ -138,7 +138,7 @@ func (r *mirrorRun) run(stop *stopper, with adapters) (err error) {
 	}
 	ends, err := with.connect(ctx, r.settings)
 	if err != nil {
-		return atStart(stop, err)
+		return atStart(stop, sinceBegun(w, err))
 	}
 	defer func() { err = errors.Join(err, ends.Close()) }()
 	release, err := r.store.Lock(ctx)
@@ -159,6 +159,17 @@ func atStart(stop *stopper, err error) error {
 		return fmt.Errorf("%w before anything moved", cause)
 	}
 	return startError{err}
+}
+
+// sinceBegun says of a stream or topic that is missing what that means once a workflow
+// began with it.
+func sinceBegun(w state.Workflow, err error) error {
+	if w.Name == "" || !errors.Is(err, bridge.ErrMissing) {
+		return err
+	}
+	return bridge.WithHint(
+		fmt.Errorf("%w; the workflow began with %s: %w", err, w.Pinned.Source.Name, bridge.ErrChanged),
+		"if it was deleted, what it held is gone: begin a new workflow; if not, name what the workflow began with")
 }
 
 func (r *mirrorRun) sameDirection(w state.Workflow) error {
