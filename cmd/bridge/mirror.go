@@ -27,6 +27,7 @@ type settings struct {
 	Config *loaded
 	Run    runOptions
 	Log    *slog.Logger
+	Begun  bool // the workflow has a state, so that nothing it needs is made anew
 }
 
 // adapters connect commands with services. Tests put others in their place.
@@ -136,6 +137,7 @@ func (r *mirrorRun) run(stop *stopper, with adapters) (err error) {
 	if err != nil {
 		return atStart(stop, err)
 	}
+	r.Begun = w.Name != ""
 	ends, err := with.connect(ctx, r.settings)
 	if err != nil {
 		return atStart(stop, sinceBegun(w, err))
@@ -341,6 +343,8 @@ func (r *mirrorRun) judge(stop *stopper, err error) error {
 		return bridge.WithHint(classed{fmt.Errorf("%w before a clean end", cut), errCut}, "the next start finds out what is already on the target")
 	case err != nil && r.runner.Progress().Source.IsZero():
 		return startError{err}
+	case errors.Is(err, bridge.ErrMissing):
+		return bridge.WithHint(err, "it was there at the start: what was deleted since is gone; begin a new workflow")
 	case err != nil:
 		return err
 	case !r.runner.Progress().Counts.Balanced():

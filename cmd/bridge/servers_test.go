@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -24,6 +27,7 @@ type servers struct {
 	kinesis *kinesistest.Server
 	kafka   *kfake.Cluster
 	denied  *kfake.FaultHandle // nil if nothing is
+	ahead   atomic.Int64       // seconds that the clock of Kinesis is
 }
 
 type serversKey struct{}
@@ -70,6 +74,7 @@ func cmdKinesis(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(err)
 	case "delete", "recreate":
 		ts.Check(deleteStream(s.kinesis.URL(), args[1]))
+		s.ahead.Add(2) // streams are told apart by the second of their creation
 		if verb == "recreate" {
 			_, err := s.kinesis.CreateStream(args[1], number(ts, args, 2))
 			ts.Check(err)
@@ -80,7 +85,10 @@ func cmdKinesis(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func startKinesis(ts *testscript.TestScript, s *servers) {
-	srv, err := kinesistest.Start(kinesistest.Config{StrictRegion: true, Limits: kinesistest.Limits{Off: true}})
+	srv, err := kinesistest.Start(kinesistest.Config{
+		StrictRegion: true, Limits: kinesistest.Limits{Off: true},
+		Clock: func() time.Time { return time.Now().Add(time.Duration(s.ahead.Load()) * time.Second) },
+	})
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(srv.Close()) })
 	s.kinesis = srv
@@ -297,6 +305,7 @@ func (s *servers) snapshot(ts *testscript.TestScript) string {
 	client, ctx := clientOf(ts, s.kafka)
 	answer, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, client)
 	ts.Check(err)
+	slices.SortFunc(answer.Topics, func(a, b kmsg.MetadataResponseTopic) int { return strings.Compare(*a.Topic, *b.Topic) })
 	for _, t := range answer.Topics {
 		fmt.Fprintf(&b, "topic %s %x\n", *t.Topic, t.TopicID)
 		for _, p := range s.kafka.PartitionInfos(*t.Topic) {

@@ -148,9 +148,12 @@ func (p *pair) topicFits(ctx context.Context) error {
 	case err != nil:
 		return err
 	case k.Partitions != 0 && topic.Partitions != k.Partitions:
+		hint := "with another number keys go to other partitions: set kafka.partitions to what the topic had when its producers began, or use a new topic"
+		if p.Begun {
+			hint = "with another number keys go to other partitions: if the file was changed, change it back; if the topic was, begin a new workflow on a new topic"
+		}
 		return bridge.WithHint(
-			fmt.Errorf("topic %s has %d partitions, kafka.partitions says %d: %w", k.Topic, topic.Partitions, k.Partitions, bridge.ErrChanged),
-			"with another number keys go to other partitions: set kafka.partitions to what the topic had when its producers began, or use a new topic")
+			fmt.Errorf("topic %s has %d partitions, kafka.partitions says %d: %w", k.Topic, topic.Partitions, k.Partitions, bridge.ErrChanged), hint)
 	}
 	return nil
 }
