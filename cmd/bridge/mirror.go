@@ -43,7 +43,8 @@ type session interface {
 	// Prepare creates what is missing, unless pinned says that it was there already, and
 	// returns what is there. It runs under the workflow's lock.
 	Prepare(ctx context.Context, pinned state.Pinned) (prepared, error)
-	// Open makes the mirror of the workflow, which has its key and its pins by now.
+	// Open makes the mirror of the workflow, which has its key and its pins by now. It
+	// refuses a checkpoint that cannot be used, and changes nothing.
 	Open(ctx context.Context, w state.Workflow) (runner, error)
 	Close() error
 }
@@ -111,7 +112,7 @@ func (a *app) mirrorRun(c *cli.Context) error {
 	stop := newStopper(c.Context, a.signals, o.ShutdownTimeout)
 	defer stop.done()
 	err = r.run(stop, a.adapters)
-	if r.runner != nil {
+	if r.runner != nil && !r.runner.Progress().Source.IsZero() {
 		a.answer = r.answer(err)
 	}
 	return err
@@ -213,12 +214,16 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	}
 	w.Phase = state.Mirroring
 	w.Actual = state.Actual{Doing: doingBackfill, At: now()}
+	mirror, err := ends.Open(ctx, w)
+	if err != nil {
+		return err
+	}
 	if _, err = r.store.Swap(ctx, version, w); err != nil {
 		return err
 	}
 	r.mark = &marker{store: r.store, log: r.Log}
-	r.runner, err = ends.Open(ctx, w)
-	return err
+	r.runner = mirror
+	return nil
 }
 
 // configured adds what the configuration alone decides.

@@ -225,8 +225,12 @@ func (p *pair) prepareStream(ctx context.Context, pinned state.Pinned) error {
 	return nil
 }
 
-// Open makes what moves the records of a workflow.
-func (p *pair) Open(_ context.Context, w state.Workflow) (runner, error) {
+// Open makes what moves the records of a workflow. The checkpoint is read once before the
+// task is taken, which writes markers into topics, and once behind it.
+func (p *pair) Open(ctx context.Context, w state.Workflow) (runner, error) {
+	if _, _, err := kafkastream.ReadCheckpoint(ctx, p.kafka, w.Name, 0, w.Key); err != nil {
+		return nil, fmt.Errorf("the checkpoint: %w", err)
+	}
 	return &mover{pair: p, workflow: w, drained: make(chan struct{})}, nil
 }
 
