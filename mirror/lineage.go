@@ -49,6 +49,8 @@ func (l *lineage) update(parts []bridge.Partition) error {
 	return nil
 }
 
+const expiredHint = "raise the stream's retention for the next time; what is gone must come from the producers"
+
 // explain accounts for a partition that has no row yet: it must have come from ones that
 // are known. On the very first start an unlisted parent holds nothing that could be read.
 func (l *lineage) explain(p bridge.Partition, listed map[string]bridge.Partition) error {
@@ -62,8 +64,8 @@ func (l *lineage) explain(p bridge.Partition, listed map[string]bridge.Partition
 	for _, parent := range p.Parents {
 		_, known := l.tracker.row(parent)
 		if _, there := listed[parent]; !known && !there {
-			return &bridge.GapError{Stream: l.stream, Partition: parent,
-				Reason: "it was created and has expired while nobody read it; its child is " + p.ID}
+			return bridge.WithHint(&bridge.GapError{Stream: l.stream, Partition: parent,
+				Reason: "it was created and has expired while nobody read it; its child is " + p.ID}, expiredHint)
 		}
 	}
 	return nil
@@ -73,8 +75,8 @@ func (l *lineage) explain(p bridge.Partition, listed map[string]bridge.Partition
 func (l *lineage) expired(listed map[string]bridge.Partition) error {
 	for _, row := range l.tracker.allRows() {
 		if _, there := listed[row.Partition]; !there && !row.Ended {
-			return &bridge.GapError{Stream: l.stream, Partition: row.Partition, After: row.Position,
-				Reason: "the partition expired before it was read to its end"}
+			return bridge.WithHint(&bridge.GapError{Stream: l.stream, Partition: row.Partition, After: row.Position,
+				Reason: "the partition expired before it was read to its end"}, expiredHint)
 		}
 	}
 	return nil

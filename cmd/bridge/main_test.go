@@ -20,10 +20,15 @@ func TestMain(m *testing.M) {
 // back. In them "bridge" is the program itself, and "bridge-sim" the same program with
 // ends that do as the environment says, see sim_test.go.
 func TestScript(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+	p := params()
+	p.Dir, p.UpdateScripts = "testdata/script", *update
+	testscript.Run(t, p)
+}
+
+// params is what every script can do.
+func params() testscript.Params {
+	return testscript.Params{
 		RequireExplicitExec: true,
-		UpdateScripts:       *update,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code":      cmdCode,
 			"remember":  cmdRemember,
@@ -40,5 +45,5 @@ func TestScript(t *testing.T) {
 			e.Values[serversKey{}] = &servers{}
 			return nil
 		},
-	})
+	}
 }

@@ -51,10 +51,10 @@ func number(ts *testscript.TestScript, args []string, i int) int {
 //	kinesis recreate STREAM SHARDS
 //	kinesis delete STREAM
 //	kinesis put STREAM FROM TO    values FROM to TO-1, under ten keys
-//	kinesis trim STREAM           drop every record, as retention does
 //	kinesis split STREAM SHARD
 //	kinesis holds STREAM N        fails unless the stream holds N records
 //	kinesis deny OPERATION        refuse the principal that operation; "none" ends that
+//	kinesis wait HOURS            let that much time pass for the service
 //	kinesis stop
 func cmdKinesis(ts *testscript.TestScript, neg bool, args []string) {
 	s := serversOf(ts)
@@ -67,6 +67,8 @@ func cmdKinesis(ts *testscript.TestScript, neg bool, args []string) {
 	case "stop":
 		ts.Check(s.kinesis.Close())
 		s.kinesis = nil
+	case "wait":
+		s.ahead.Add(int64(number(ts, args, 1)) * 3600)
 	case "deny":
 		s.kinesis.SetDeny(func(c kinesistest.Call) bool { return c.Op == args[1] })
 	case "create":
@@ -108,10 +110,6 @@ func streamCommand(ts *testscript.TestScript, stream *kinesistest.Stream, args [
 	case "put":
 		for i := number(ts, args, 2); i < number(ts, args, 3); i++ {
 			ts.Check(stream.Put(kinesistest.Entry{Key: fmt.Sprint("key", i%10), Data: fmt.Append(nil, "value ", i)}))
-		}
-	case "trim":
-		for _, shard := range stream.Shards() {
-			ts.Check(stream.Trim(shard.ID, shard.Records))
 		}
 	case "split":
 		_, _, err := stream.Split(args[2], "")
