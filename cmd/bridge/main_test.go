@@ -10,6 +10,10 @@ import (
 var update = flag.Bool("update", false, "write golden files, and what scripts compare with")
 
 func TestMain(m *testing.M) {
+	// Stories wait for services more than they compute; -parallel says otherwise.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){
 		"bridge":     main,
 		"bridge-sim": simMain,
