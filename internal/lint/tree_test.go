@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -98,19 +99,27 @@ func sources(t *testing.T) []*source {
 	return all
 }
 
-// texts are the files of the tree that people write, by path.
+// texts are the files of the tree that people write, by path. The map is the caller's.
 func texts(t *testing.T) map[string]string {
 	t.Helper()
+	all := readTexts()
+	if len(all) < 100 {
+		t.Fatalf("only %d files found", len(all))
+	}
+	return maps.Clone(all)
+}
+
+var readTexts = sync.OnceValue(func() map[string]string {
 	paths, _ := tree()
 	out := map[string]string{}
 	for _, p := range paths {
 		b, err := os.ReadFile(filepath.Join(root, p))
 		if err != nil {
-			t.Fatal(err)
+			return nil
 		}
 		if len(b) < 1<<20 && !strings.Contains(string(b), "\x00") && !strings.HasSuffix(p, ".z") {
 			out[p] = string(b)
 		}
 	}
 	return out
-}
+})
