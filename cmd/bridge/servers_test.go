@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"fmt"
 	"io"
 	"net/http"
@@ -51,6 +52,7 @@ func number(ts *testscript.TestScript, args []string, i int) int {
 //	kinesis recreate STREAM SHARDS
 //	kinesis delete STREAM
 //	kinesis put STREAM FROM TO    values FROM to TO-1, under ten keys
+//	kinesis aggregate STREAM      one record that the KPL would have made of several
 //	kinesis split STREAM SHARD
 //	kinesis holds STREAM N        fails unless the stream holds N records
 //	kinesis deny OPERATION        refuse the principal that operation; "none" ends that
@@ -111,6 +113,8 @@ func streamCommand(ts *testscript.TestScript, stream *kinesistest.Stream, args [
 		for i := number(ts, args, 2); i < number(ts, args, 3); i++ {
 			ts.Check(stream.Put(kinesistest.Entry{Key: fmt.Sprint("key", i%10), Data: fmt.Append(nil, "value ", i)}))
 		}
+	case "aggregate":
+		ts.Check(stream.Put(kinesistest.Entry{Key: "key0", Data: aggregate()}))
 	case "split":
 		_, _, err := stream.Split(args[2], "")
 		ts.Check(err)
@@ -158,6 +162,7 @@ func deleteStream(url, name string) error {
 //	kafka grow TOPIC PARTITIONS   to that many
 //	kafka put TOPIC FROM TO       values FROM to TO-1, under ten keys
 //	kafka append TOPIC PARTITION KEY VALUE
+//	kafka odd TOPIC KIND          a record with what Kinesis has no room for: tombstone, header, aggregate
 //	kafka holds TOPIC N           fails unless the topic has N records, or does not exist if N is "absent"
 //	kafka trim TOPIC PARTITION OFFSET
 //	kafka deny TOPIC              refuse the principal that topic; "none" ends that
@@ -190,7 +195,7 @@ func cmdKafka(ts *testscript.TestScript, neg bool, args []string) {
 		if args[1] != "none" {
 			s.denied = s.kafka.Fault(kfake.Fault{Topic: args[1], Err: kerr.TopicAuthorizationFailed, Count: -1})
 		}
-	case "grow", "put", "append":
+	case "grow", "put", "append", "odd":
 		withClient(ts, s.kafka, args)
 	case "holds":
 		topicHolds(ts, s.kafka, args)
@@ -221,6 +226,19 @@ func withClient(ts *testscript.TestScript, c *kfake.Cluster, args []string) {
 		ts.Check(err)
 		ts.Check(kerr.ErrorForCode(answer.Topics[0].ErrorCode))
 		return
+	case "odd":
+		r := &kgo.Record{Topic: args[1], Key: []byte("key0"), Value: []byte("value")}
+		switch args[2] {
+		case "tombstone":
+			r.Value = nil
+		case "header":
+			r.Headers = []kgo.RecordHeader{{Key: "trace", Value: []byte("1")}}
+		case "aggregate":
+			r.Value = aggregate()
+		default:
+			ts.Fatalf("%s is not odd", args[2])
+		}
+		records = []*kgo.Record{r}
 	case "append":
 		if len(args) != 5 {
 			ts.Fatalf("usage: kafka append TOPIC PARTITION KEY VALUE")
@@ -233,6 +251,13 @@ func withClient(ts *testscript.TestScript, c *kfake.Cluster, args []string) {
 		}
 	}
 	ts.Check(client.ProduceSync(ctx, records...).FirstErr())
+}
+
+// aggregate is what a KPL reader takes for several records: magic, content, its MD5.
+func aggregate() []byte {
+	content := []byte("\x0a\x04key0\x1a\x07\x08\x00\x1a\x03one")
+	sum := md5.Sum(content)
+	return slices.Concat([]byte("\xf3\x89\x9a\xc2"), content, sum[:])
 }
 
 // clientOf is a client that lasts as long as the script, and how long a call may take.
