@@ -47,6 +47,8 @@ func (l *lineage) update(parts []bridge.Partition) error {
 	return nil
 }
 
+const expiredHint = "raise the stream's retention for the next time; what is gone must come from the producers"
+
 // explain accounts for a partition that has no row yet: it must have come from ones that
 // are known. On the very first start an unlisted parent holds nothing that could be read.
 func (l *lineage) explain(p bridge.Partition, listed map[string]bridge.Partition) error {
@@ -66,8 +68,6 @@ func (l *lineage) explain(p bridge.Partition, listed map[string]bridge.Partition
 	}
 	return nil
 }
-
-const expiredHint = "the stream keeps these records no more; bring them in from elsewhere, and begin a new workflow for what is left"
 
 // expired finds partitions that were not read to their end before they expired. One that
 // a flow reads is for that flow to judge: it may have the last page in its hands.

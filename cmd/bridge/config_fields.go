@@ -111,7 +111,14 @@ func (f field) allowed(text string) error {
 // inRange judges a number, duration or size against the bounds of the tag.
 func (f field) inRange() error {
 	v := f.value.Int()
-	low, high := f.bound("min", -1<<63), f.bound("max", 1<<63-1)
+	low, err := f.bound("min", -1<<63)
+	if err != nil {
+		return err
+	}
+	high, err := f.bound("max", 1<<63-1)
+	if err != nil {
+		return err
+	}
 	if v > high && slices.Contains(f.list("later"), ">"+f.tag.Get("max")) {
 		return errUnavailable{"more than " + f.tag.Get("max")}
 	}
@@ -121,16 +128,16 @@ func (f field) inRange() error {
 	return nil
 }
 
-func (f field) bound(tag string, none int64) int64 {
+func (f field) bound(tag string, none int64) (int64, error) {
 	s := f.tag.Get(tag)
 	if s == "" {
-		return none
+		return none, nil
 	}
 	probe := field{value: reflect.New(f.value.Type()).Elem()}
 	if err := probe.set(s); err != nil {
-		panic("tag " + tag + " of a setting: " + err.Error())
+		return 0, fmt.Errorf("tag %s: %w", tag, err)
 	}
-	return probe.value.Int()
+	return probe.value.Int(), nil
 }
 
 // text is the value as it would be written in the file, "" for one that is not set.

@@ -358,7 +358,7 @@ func (d *demo) split(stream string) error {
 		return nil
 	}
 	_, _, err := s.Split(open[0].ID, "")
-	d.note(fmt.Sprintf("%s: a shard split after %s records", stream, grouped(d.put.Load())), err)
+	d.note(fmt.Sprintf("%s: a shard was split after %s records", stream, grouped(d.put.Load())), err)
 	return err
 }
 
@@ -367,7 +367,7 @@ func (d *demo) merge(stream string) error {
 	for i := range open {
 		for j := range open {
 			if _, err := s.Merge(open[i].ID, open[j].ID); i != j && err == nil {
-				d.note(fmt.Sprintf("%s: two shards merged after %s records", stream, grouped(d.put.Load())), nil)
+				d.note(fmt.Sprintf("%s: two shards were merged after %s records", stream, grouped(d.put.Load())), nil)
 				return nil
 			}
 		}

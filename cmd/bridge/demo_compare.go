@@ -163,26 +163,29 @@ func (d *demo) print(w io.Writer) error {
 	if d.live {
 		fmt.Fprint(d.talk, "\r\x1b[K")
 	}
-	fmt.Fprintf(w, "%s flights of January 2013, %s aircraft, written while they were mirrored (%.1f s)\n\n", grouped(int64(d.n)), grouped(int64(r.Keys)), r.Seconds)
-	fmt.Fprintf(w, "  Kinesis %-14s ──►  Kafka %-10s ──►  Kinesis %s\n", demoStream, demoTopic, demoBack)
-	fmt.Fprintf(w, "  %-23s     %-16s      %d shards at the end\n\n", "4 shards at the start", "12 partitions", openShards(d.kinesis.Stream(demoBack)))
-	for _, s := range r.Reshards {
-		fmt.Fprintf(w, "  %s\n", s)
-	}
+	fmt.Fprintf(w, "%s flights of January 2013, put by a producer while they were mirrored\n\n", grouped(int64(d.n)))
+	fmt.Fprintf(w, "  Kinesis %-15s ──►  Kafka %-11s ──►  Kinesis %s\n", demoStream, demoTopic, demoBack)
+	fmt.Fprintf(w, "  %-23s      %-17s      %d shards at the end\n\n", "4 shards at the start", "12 partitions", openShards(d.kinesis.Stream(demoBack)))
+	meanwhile := r.Reshards
 	if r.Faults > 0 {
-		fmt.Fprintf(w, "  %s calls were throttled, refused, failed or cut\n", grouped(r.Faults))
+		meanwhile = append(meanwhile, grouped(r.Faults)+" calls were throttled, refused, failed or cut")
 	}
-	fmt.Fprintf(w, "\n  compared by code that shares nothing with the mirror\n")
+	label := "meanwhile"
+	for _, s := range meanwhile {
+		fmt.Fprintf(w, "  %-11s %s\n", label, s)
+		label = ""
+	}
+	fmt.Fprintf(w, "\n  Compared record by record, by code that shares nothing with the mirror:\n\n")
 	fmt.Fprintf(w, "  %-22s %10s %6s %8s %11s %10s\n", "", "records", "lost", "changed", "duplicated", "reordered")
 	for _, c := range []struct {
 		name string
 		comparison
-	}{{"Kinesis → Kafka", r.Forward}, {"→ Kinesis again", r.Back}} {
+	}{{"Kinesis → Kafka", r.Forward}, {"  → Kinesis again", r.Back}} {
 		fmt.Fprintf(w, "  %-22s %10s %6d %8d %11d %10d\n", c.name, grouped(int64(c.Records)), c.Lost, c.Changed, c.Duplicated, c.Reordered)
 	}
-	verdict := "every record arrived, unchanged, once, and in the order of its key"
+	verdict := fmt.Sprintf("Every record arrived, unchanged, once, and in the order of its key\n  (%s aircraft), %.0f seconds after the start.", grouped(int64(r.Keys)), r.Seconds)
 	if !r.Consistent {
-		verdict = "THE STREAMS DIFFER; run it again with --seed " + fmt.Sprint(d.seed)
+		verdict = fmt.Sprintf("THE STREAMS DIFFER. See whether it happens again: bridge demo --seed %d", d.seed)
 	}
 	_, err := fmt.Fprintf(w, "\n  %s\n", verdict)
 	return err

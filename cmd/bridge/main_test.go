@@ -10,6 +10,10 @@ import (
 var update = flag.Bool("update", false, "write golden files, and what scripts compare with")
 
 func TestMain(m *testing.M) {
+	// Stories wait for services more than they compute; -parallel says otherwise.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){
 		"bridge":     main,
 		"bridge-sim": simMain,
@@ -20,10 +24,15 @@ func TestMain(m *testing.M) {
 // back. In them "bridge" is the program itself, and "bridge-sim" the same program with
 // ends that do as the environment says, see sim_test.go.
 func TestScript(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+	p := params()
+	p.Dir, p.UpdateScripts = "testdata/script", *update
+	testscript.Run(t, p)
+}
+
+// params is what every script can do.
+func params() testscript.Params {
+	return testscript.Params{
 		RequireExplicitExec: true,
-		UpdateScripts:       *update,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"code":      cmdCode,
 			"remember":  cmdRemember,
@@ -40,5 +49,5 @@ func TestScript(t *testing.T) {
 			e.Values[serversKey{}] = &servers{}
 			return nil
 		},
-	})
+	}
 }

@@ -27,6 +27,7 @@ type settings struct {
 	Config *loaded
 	Run    runOptions
 	Log    *slog.Logger
+	Begun  bool // the workflow has a state, so that nothing it needs is made anew
 }
 
 // adapters connect commands with services. Tests put others in their place.
@@ -42,7 +43,8 @@ type session interface {
 	// Prepare creates what is missing, unless pinned says that it was there already, and
 	// returns what is there. It runs under the workflow's lock.
 	Prepare(ctx context.Context, pinned state.Pinned) (prepared, error)
-	// Open makes the mirror of the workflow, which has its key and its pins by now.
+	// Open makes the mirror of the workflow, which has its key and its pins by now. It
+	// refuses a checkpoint that cannot be used, and changes nothing.
 	Open(ctx context.Context, w state.Workflow) (runner, error)
 	Close() error
 }
@@ -110,7 +112,7 @@ func (a *app) mirrorRun(c *cli.Context) error {
 	stop := newStopper(c.Context, a.signals, o.ShutdownTimeout)
 	defer stop.done()
 	err = r.run(stop, a.adapters)
-	if r.runner != nil {
+	if r.runner != nil && !r.runner.Progress().Source.IsZero() {
 		a.answer = r.answer(err)
 	}
 	return err
@@ -136,9 +138,10 @@ func (r *mirrorRun) run(stop *stopper, with adapters) (err error) {
 	if err != nil {
 		return atStart(stop, err)
 	}
+	r.Begun = w.Name != ""
 	ends, err := with.connect(ctx, r.settings)
 	if err != nil {
-		return atStart(stop, err)
+		return atStart(stop, sinceBegun(w, err))
 	}
 	defer func() { err = errors.Join(err, ends.Close()) }()
 	release, err := r.store.Lock(ctx)
@@ -159,6 +162,17 @@ func atStart(stop *stopper, err error) error {
 		return fmt.Errorf("%w before anything moved", cause)
 	}
 	return startError{err}
+}
+
+// sinceBegun says of a stream or topic that is missing what that means once a workflow
+// began with it.
+func sinceBegun(w state.Workflow, err error) error {
+	if w.Name == "" || !errors.Is(err, bridge.ErrMissing) {
+		return err
+	}
+	return bridge.WithHint(
+		fmt.Errorf("%w; the workflow began with %s: %w", err, w.Pinned.Source.Name, bridge.ErrChanged),
+		"if it was deleted, what it held is gone: begin a new workflow; if not, name what the workflow began with")
 }
 
 func (r *mirrorRun) sameDirection(w state.Workflow) error {
@@ -200,12 +214,16 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	}
 	w.Phase = state.Mirroring
 	w.Actual = state.Actual{Doing: doingBackfill, At: now()}
+	mirror, err := ends.Open(ctx, w)
+	if err != nil {
+		return err
+	}
 	if _, err = r.store.Swap(ctx, version, w); err != nil {
 		return err
 	}
 	r.mark = &marker{store: r.store, log: r.Log}
-	r.runner, err = ends.Open(ctx, w)
-	return err
+	r.runner = mirror
+	return nil
 }
 
 // configured adds what the configuration alone decides.
@@ -330,6 +348,8 @@ func (r *mirrorRun) judge(stop *stopper, err error) error {
 		return bridge.WithHint(classed{fmt.Errorf("%w before a clean end", cut), errCut}, "the next start finds out what is already on the target")
 	case err != nil && r.runner.Progress().Source.IsZero():
 		return startError{err}
+	case errors.Is(err, bridge.ErrMissing):
+		return bridge.WithHint(err, "it was there at the start: what was deleted since is gone; begin a new workflow")
 	case err != nil:
 		return err
 	case !r.runner.Progress().Counts.Balanced():

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -88,8 +89,12 @@ func (f field) describe(s *jsonschema.Schema) error {
 		words.MinLength = jsonschema.Ptr(1)
 	}
 	if s.Type == "integer" {
-		low, high := float64(f.bound("min", 0)), float64(f.bound("max", 1<<31-1))
-		s.Minimum, s.Maximum = &low, &high
+		low, errLow := f.bound("min", 0)
+		high, errHigh := f.bound("max", 1<<31-1)
+		if err := errors.Join(errLow, errHigh); err != nil {
+			return err
+		}
+		s.Minimum, s.Maximum = jsonschema.Ptr(float64(low)), jsonschema.Ptr(float64(high))
 	}
 	return nil
 }

@@ -42,31 +42,33 @@ func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
 
 // A story is what the commands of one script remember.
 type story struct {
-	files string    // as remember saw them
-	last  *exec.Cmd // that was sent a signal
+	before string    // files and servers as remember saw them
+	last   *exec.Cmd // that was sent a signal
 }
 
 type storyKey struct{}
 
 func storyOf(ts *testscript.TestScript) *story { return ts.Value(storyKey{}).(*story) }
 
-// cmdRemember notes everything in the work directory, for cmdUnchanged.
+// cmdRemember notes everything in the work directory and on both servers, for
+// cmdUnchanged.
 func cmdRemember(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 0 {
 		ts.Fatalf("usage: remember")
 	}
-	storyOf(ts).files = snapshot(ts)
+	storyOf(ts).before = snapshot(ts) + serversOf(ts).snapshot(ts)
 }
 
-// cmdUnchanged holds that everything in the work directory is as it was remembered: names,
-// modes and bytes.
+// cmdUnchanged holds that everything in the work directory is as it was remembered (names,
+// modes and bytes), and so is every topic and stream (who it is, and from where to where it
+// holds records).
 func cmdUnchanged(ts *testscript.TestScript, neg bool, args []string) {
-	before, now := storyOf(ts).files, snapshot(ts)
+	before, now := storyOf(ts).before, snapshot(ts)+serversOf(ts).snapshot(ts)
 	if neg || len(args) != 0 || before == "" {
 		ts.Fatalf("usage: unchanged, after remember")
 	}
 	if now != before {
-		ts.Fatalf("files changed:\n--- before\n%s--- now\n%s", before, now)
+		ts.Fatalf("something changed:\n--- before\n%s--- now\n%s", before, now)
 	}
 }
 

@@ -41,8 +41,11 @@ func connectPair(ctx context.Context, s settings) (session, error) {
 	if errors.Is(err, bridge.ErrMissing) && s.creates() {
 		p.kinesis, err = nil, nil
 	}
-	if err == nil && s.Config.Direction == kafkaToKinesis {
-		_, err = p.kafka.Topic(ctx, s.Config.Kafka.Topic)
+	if err == nil && s.Config.Direction == kinesisToKafka {
+		_, err = p.kinesis.Source(kinesisstream.SourceConfig{}).Partitions(ctx)
+	}
+	if err == nil {
+		err = p.topicFits(ctx)
 	}
 	if err == nil && p.kinesis != nil && p.kinesis.Info().Auto {
 		s.Log.Warn("the stream is in AUTO record distribution: its records have no order by key, so there is none to keep")
@@ -130,6 +133,31 @@ func (p *pair) Prepare(ctx context.Context, pinned state.Pinned) (prepared, erro
 	return out, err
 }
 
+// topicFits refuses a topic that cannot do, whatever the workflow is, before anything is
+// made for it.
+func (p *pair) topicFits(ctx context.Context) error {
+	k := p.Config.Kafka
+	topic, err := p.kafka.Topic(ctx, k.Topic)
+	switch {
+	case errors.Is(err, bridge.ErrMissing) && p.Config.Direction == kafkaToKinesis:
+		return bridge.WithHint(err, "check kafka.topic and that the brokers are those of the right cluster")
+	case errors.Is(err, bridge.ErrMissing) && k.Partitions == 0:
+		return bridge.WithHint(err, "create it, or set kafka.partitions and bridge will")
+	case errors.Is(err, bridge.ErrMissing):
+		return nil
+	case err != nil:
+		return err
+	case k.Partitions != 0 && topic.Partitions != k.Partitions:
+		hint := "with another number keys go to other partitions: set kafka.partitions to what the topic had when its producers began, or use a new topic"
+		if p.Begun {
+			hint = "with another number keys go to other partitions: if the file was changed, change it back; if the topic was, begin a new workflow on a new topic"
+		}
+		return bridge.WithHint(
+			fmt.Errorf("topic %s has %d partitions, kafka.partitions says %d: %w", k.Topic, topic.Partitions, k.Partitions, bridge.ErrChanged), hint)
+	}
+	return nil
+}
+
 // gone is the error for something that a workflow began with and that is missing now.
 func gone(what string) error {
 	return bridge.WithHint(fmt.Errorf("%s was deleted since the workflow began: %w", what, bridge.ErrChanged),
@@ -145,23 +173,14 @@ func (p *pair) prepareTopic(ctx context.Context, pinned state.Pinned) error {
 		return gone("topic " + k.Topic)
 	case errors.Is(err, bridge.ErrMissing) && p.Config.Direction == kinesisToKafka:
 		return p.createTopic(ctx)
-	case err != nil:
-		return err
-	case k.Partitions != 0 && p.topic.Partitions != k.Partitions:
-		return bridge.WithHint(
-			fmt.Errorf("topic %s has %d partitions, kafka.partitions says %d: %w", k.Topic, p.topic.Partitions, k.Partitions, bridge.ErrChanged),
-			"with another number keys go to other partitions: set kafka.partitions to what the topic had when its producers began, or use a new topic")
 	}
-	return nil
+	return err
 }
 
 // createTopic makes the target with room for the largest record of the stream, and keeps
 // it as long as the cluster does by default, but never by a limit of bytes.
 func (p *pair) createTopic(ctx context.Context) error {
 	k := p.Config.Kafka
-	if k.Partitions == 0 {
-		return bridge.WithHint(fmt.Errorf("topic %s: %w", k.Topic, bridge.ErrMissing), "create it, or set kafka.partitions and bridge will")
-	}
 	minISR := k.MinInsyncReplicas
 	if minISR == 0 {
 		minISR = min(2, k.ReplicationFactor)
@@ -206,8 +225,12 @@ func (p *pair) prepareStream(ctx context.Context, pinned state.Pinned) error {
 	return nil
 }
 
-// Open makes what moves the records of a workflow.
-func (p *pair) Open(_ context.Context, w state.Workflow) (runner, error) {
+// Open makes what moves the records of a workflow. The checkpoint is read once before the
+// task is taken, which writes markers into topics, and once behind it.
+func (p *pair) Open(ctx context.Context, w state.Workflow) (runner, error) {
+	if _, _, err := kafkastream.ReadCheckpoint(ctx, p.kafka, w.Name, 0, w.Key); err != nil {
+		return nil, fmt.Errorf("the checkpoint: %w", err)
+	}
 	return &mover{pair: p, workflow: w, drained: make(chan struct{})}, nil
 }
 

@@ -259,9 +259,10 @@ func (k *Kafka) Brokers() []string {
 // Secure is the address of the first node's secure listener.
 func (k *Kafka) Secure() string { return k.nodes[0].secure }
 
-// CAFile is the PEM file of the authority that signed the secure listener's certificate,
-// and OtherCAFile that of one that did not.
-func (k *Kafka) CAFile() string      { return k.certs.CA }
+// CAFile is the PEM file of the authority that signed the secure listener's certificate.
+func (k *Kafka) CAFile() string { return k.certs.CA }
+
+// OtherCAFile is that of an authority that did not.
 func (k *Kafka) OtherCAFile() string { return k.certs.OtherCA }
 
 // DataDir is where a node keeps its partitions.

@@ -33,6 +33,9 @@ const (
 // newer than itself.
 const storeVersion = 1
 
+// othersWrite is the hint about what this workflow did not write.
+const othersWrite = "another workflow of this name, or somebody else, writes to the workflow's topics"
+
 // An envelope is how anything is stored as JSON: the tag is over kind and body.
 type envelope struct {
 	Version int             `json:"v"`
@@ -76,7 +79,7 @@ func tagText(t *bridge.Tagger, kind string, body []byte) string {
 func unseal(t *bridge.Tagger, kind string, value []byte, body any) error {
 	var e envelope
 	if err := json.Unmarshal(value, &e); err != nil {
-		return fmt.Errorf("%s is not readable: %w", kind, bridge.ErrState)
+		return bridge.WithHint(fmt.Errorf("%s is not readable: %w", kind, bridge.ErrState), othersWrite)
 	}
 	switch {
 	case e.Version > storeVersion:
@@ -84,10 +87,10 @@ func unseal(t *bridge.Tagger, kind string, value []byte, body any) error {
 			"use the newer version of bridge that wrote it")
 	case e.Version < 1 || e.Kind != kind || e.Tag != tagText(t, kind, e.Body):
 		return bridge.WithHint(fmt.Errorf("%s was not written by this workflow: %w", kind, bridge.ErrState),
-			"another workflow of this name, or somebody else, writes to the workflow's topics")
+			othersWrite)
 	}
 	if err := json.Unmarshal(e.Body, body); err != nil {
-		return fmt.Errorf("%s is not readable: %w", kind, bridge.ErrState)
+		return bridge.WithHint(fmt.Errorf("%s is not readable: %w", kind, bridge.ErrState), othersWrite)
 	}
 	return nil
 }

@@ -71,13 +71,13 @@ func (c ledgerCodec) decode(b []byte) (bridge.LedgerEntry, error) {
 	var e bridge.LedgerEntry
 	switch {
 	case len(b) < 1+4+1+1+ledgerTag || b[0] == 0:
-		return e, fmt.Errorf("not a ledger entry: %w", bridge.ErrState)
+		return e, bridge.WithHint(fmt.Errorf("not a ledger entry: %w", bridge.ErrState), othersWrite)
 	case b[0] > ledgerVersion:
 		return e, bridge.WithHint(fmt.Errorf("a ledger entry has format %d, this program knows %d: %w", b[0], ledgerVersion, bridge.ErrState),
 			"use the newer version of bridge that wrote it")
 	case c.tagger.Sum(b[:len(b)-ledgerTag]) != binary.BigEndian.Uint64(b[len(b)-ledgerTag:]):
 		return e, bridge.WithHint(fmt.Errorf("a ledger entry was not written by this workflow: %w", bridge.ErrState),
-			"another workflow of this name, or somebody else, writes to the workflow's topics")
+			othersWrite)
 	}
 	r := ledgerReader{b: b[1 : len(b)-ledgerTag]}
 	stream := c.name
@@ -97,7 +97,7 @@ func (c ledgerCodec) decode(b []byte) (bridge.LedgerEntry, error) {
 		e.Intents = append(e.Intents, i)
 	}
 	if r.bad || len(r.b) != 0 {
-		return bridge.LedgerEntry{}, fmt.Errorf("a ledger entry is cut: %w", bridge.ErrState)
+		return bridge.LedgerEntry{}, bridge.WithHint(fmt.Errorf("a ledger entry is cut: %w", bridge.ErrState), othersWrite)
 	}
 	return e, nil
 }

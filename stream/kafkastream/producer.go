@@ -259,6 +259,11 @@ func (p *producer) findLeaders(ctx context.Context) {
 	p.mu.Unlock()
 	for _, l := range need {
 		id, err := p.transport.leaderOf(ctx, l.to, l.failures > 0)
+		if err != nil && l.failures > 5 {
+			if gone := p.transport.gone(ctx, l.to.topic); gone != nil {
+				p.fail(gone)
+			}
+		}
 		p.mu.Lock()
 		if err == nil {
 			l.leader, l.known = id, true

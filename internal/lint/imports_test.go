@@ -1,0 +1,128 @@
+package lint
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// everything of this module may be imported by what ties it together.
+const everything = "*"
+
+// mayImport says which packages of this module a package may import, "." being the root
+// package. Engines never see an adapter, adapters never an engine or each other.
+var mayImport = map[string][]string{
+	".":      {},
+	"keymap": {"."},
+	"kpl":    {"."},
+
+	"mirror":    {".", "keymap", "kpl"},
+	"verify":    {".", "keymap", "kpl"},
+	"dualwrite": {".", "keymap", "kpl"},
+	"positions": {".", "keymap", "kpl"},
+	"cutover":   {".", "keymap", "kpl", "verify", "positions", "dualwrite", "state"},
+	"advisor":   {".", "keymap", "kpl"},
+	"report":    {".", "verify"},
+	"metrics":   {".", "mirror", "verify", "dualwrite", "cutover"},
+
+	"stream/kinesisstream": {".", "kpl"},
+	"stream/kafkastream":   {"."},
+	"stream/memstream":     {"."},
+	"stream/kinesistest":   {}, // people import it by itself
+	"state":                {"."},
+	"state/filestate":      {".", "state"},
+	"state/dynamostate":    {".", "state"},
+	"state/statetest":      {".", "state"},
+	"bridgetest":           {"."},
+
+	// The witnesses share nothing with what they judge.
+	"integration/checker": {},
+	"integration/proxy":   {},
+	"integration/servers": {},
+
+	"internal/flights":     {},
+	"internal/flights/gen": {},
+	"internal/fuzzall":     {},
+	"internal/mutants":     {},
+	"internal/lint":        {},
+	"internal/deps":        {},
+
+	"internal/bench": {everything},
+	"integration":    {everything},
+	"cmd/bridge":     {everything},
+}
+
+// homes are the only packages whose code may import a library, tests aside. internal/deps
+// only pins versions.
+var homes = []struct {
+	library string
+	home    []string
+}{
+	{"github.com/aws/aws-sdk-go-v2/service/kinesis", []string{"stream/kinesisstream", "internal/bench"}},
+	{"github.com/aws/aws-sdk-go-v2/service/dynamodb", []string{"positions", "state/dynamostate"}},
+	{"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue", []string{"positions", "state/dynamostate"}},
+	{"github.com/IBM/sarama", []string{"stream/kafkastream", "internal/bench"}},
+	{"github.com/urfave/cli", []string{"cmd/bridge"}},
+	{"github.com/hashicorp/go-multierror", []string{"cmd/bridge", "dualwrite", "cutover"}},
+	{"github.com/twmb/franz-go", []string{"integration/checker"}},
+	{"github.com/rogpeppe/go-internal", nil},
+	{"go.uber.org/goleak", nil},
+	{"pgregory.net/rapid", nil},
+	{"github.com/stretchr/testify", nil},
+}
+
+// kfakeFile reports whether a file may use the in-process broker, a test or not: the demo
+// and the benchmark do.
+func kfakeFile(s *source) bool {
+	return s.pkg == "cmd/bridge" && (strings.HasPrefix(s.path, "cmd/bridge/demo") || strings.HasPrefix(s.path, "cmd/bridge/bench")) ||
+		s.pkg == "internal/bench"
+}
+
+func TestWhoImportsWhom(t *testing.T) {
+	for _, s := range sources(t) {
+		allowed, known := mayImport[s.pkg]
+		if !known {
+			t.Errorf("%s: package %s is new: say in mayImport what it may import", s.path, s.pkg)
+			continue
+		}
+		for _, i := range s.file.Imports {
+			target, _ := strconv.Unquote(i.Path.Value)
+			if own, ok := ownPackage(target); ok {
+				// Tests may put an engine and an adapter together; the checker's may not.
+				free := s.test && s.pkg != "integration/checker" || own == s.pkg
+				if !free && !slices.Contains(allowed, own) && !slices.Contains(allowed, everything) {
+					t.Errorf("%s: %s may not import %s", s.at(i), s.pkg, own)
+				}
+				continue
+			}
+			checkLibrary(t, s, i.Path.Value, target)
+		}
+	}
+}
+
+func ownPackage(target string) (string, bool) {
+	if target == module {
+		return ".", true
+	}
+	return strings.CutPrefix(target, module+"/")
+}
+
+func checkLibrary(t *testing.T, s *source, quoted, target string) {
+	t.Helper()
+	std := !strings.Contains(strings.Split(target, "/")[0], ".")
+	if s.pkg == "." && !s.test && !std {
+		t.Errorf("%s: the root package imports the standard library only, not %s", s.path, quoted)
+	}
+	if s.test && target != "github.com/stretchr/testify" || s.pkg == "internal/deps" || s.pkg == "integration" {
+		return
+	}
+	for _, h := range homes {
+		if target != h.library && !strings.HasPrefix(target, h.library+"/") {
+			continue
+		}
+		if !slices.Contains(h.home, s.pkg) && !(h.library == "github.com/twmb/franz-go" && kfakeFile(s)) {
+			t.Errorf("%s: %s is at home in %v", s.path, quoted, h.home)
+		}
+	}
+}
