@@ -32,6 +32,7 @@ type kinesisConfig struct {
 	Profile     string       `json:"profile,omitempty" jsonschema:"profile of the shared AWS configuration files"`
 	RoleARN     string       `json:"role_arn,omitempty" jsonschema:"role to assume for Kinesis and MSK"`
 	Read        string       `json:"read,omitempty" default:"polling" enum:"polling" later:"fan-out" jsonschema:"how the stream is read"`
+	Codec       string       `json:"codec,omitempty" default:"json" enum:"json,cbor,sdk" jsonschema:"how records travel: json and cbor by bridge's own code, sdk by the SDK's"`
 	Aggregation string       `json:"aggregation,omitempty" default:"kcl" enum:"kcl" later:"keep-in-range,keep-all,opaque" jsonschema:"how aggregated (KPL) records are taken apart: as the KCL does"`
 	Format      string       `json:"format,omitempty" enum:"raw" later:"kpl,envelope" jsonschema:"what is written into Kinesis; required for kafka-to-kinesis, without a default"`
 	Create      createConfig `json:"create,omitzero" jsonschema:"kafka-to-kinesis: how the stream is created if it does not exist"`

@@ -13,6 +13,7 @@ import (
 	"github.com/kinesis-msk-bridge/bridge/keymap"
 	"github.com/kinesis-msk-bridge/bridge/mirror"
 	"github.com/kinesis-msk-bridge/bridge/state"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
 )
 
 // runOptions are the flags of mirror run.
@@ -27,6 +28,8 @@ type settings struct {
 	Config *loaded
 	Run    runOptions
 	Log    *slog.Logger
+	// Reading is how a stream is read; zero as the service allows.
+	Reading kinesisstream.SourceConfig
 }
 
 // adapters connect commands with services. Tests put others in their place.

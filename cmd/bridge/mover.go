@@ -137,7 +137,9 @@ func (m *mover) mirror(ctx context.Context, watch *bridge.Watch) (*mirror.Mirror
 	stamp := bridge.StampConfig{Workflow: m.workflow.Name, Key: m.workflow.Key, Epoch: m.workflow.Epoch, Target: m.topic.Identity()}
 	if m.Config.Direction == kinesisToKafka {
 		stamp.Source = m.source
-		out.Source = m.kinesis.Source(kinesisstream.SourceConfig{ExplicitHashKey: m.warnHashKeys()})
+		reading := m.Reading
+		reading.ExplicitHashKey = m.warnHashKeys()
+		out.Source = m.kinesis.Source(reading)
 		out.Sink = m.session.Sink(kafkastream.SinkConfig{Stamp: bridge.NewStamp(stamp)})
 		out.Compacted = strings.Contains(m.topic.CleanupPolicy, "compact")
 		return out, nil

@@ -108,7 +108,7 @@ func connect(ctx context.Context, c Config) (*Client, error) {
 	k := &Client{conf: c, region: conf.Region, shards: map[string]types.Shard{}}
 	var plugged error
 	k.api = kinesis.NewFromConfig(conf, func(o *kinesis.Options) {
-		plugged = c.Codec.plug(o)
+		plugged = c.Codec.Plug(o)
 		o.HTTPClient = &client{conf.HTTPClient}
 		if c.EndpointURL != "" {
 			o.BaseEndpoint = &c.EndpointURL

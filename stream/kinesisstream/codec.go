@@ -35,8 +35,9 @@ const (
 // Codecs are all of them, the default first.
 func Codecs() []Codec { return []Codec{CodecJSON, CodecCBOR, CodecSDK} }
 
-// plug puts the codec in the place of the SDK's own; empty is CodecJSON.
-func (c Codec) plug(o *kinesis.Options) error {
+// Plug puts the codec in the place of the SDK's own, in a function that is given to
+// kinesis.New; empty is CodecJSON. It wraps ErrRefused for any other name.
+func (c Codec) Plug(o *kinesis.Options) error {
 	stock := guarded{o.Protocol}
 	switch c {
 	case CodecSDK:

@@ -11,7 +11,7 @@ import (
 // ProtocolOf is what a client with this codec speaks.
 func ProtocolOf(c Codec) (smithyhttp.ClientProtocol, error) {
 	o := kinesis.Options{Protocol: awsjson.New11(schemas.Kinesis_20131202)}
-	err := c.plug(&o)
+	err := c.Plug(&o)
 	return o.Protocol, err
 }
 
