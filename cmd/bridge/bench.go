@@ -17,7 +17,15 @@ import (
 func (a *app) benchCommand() *cli.Command {
 	role := command(cli.Command{
 		Name: benchRole, Hidden: true, Usage: "be one process of a benchmark",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "role"}, &cli.StringFlag{Name: "job"}},
+		Description: `Is one server or client of bench mirror, which starts it and talks to it over its
+standard input and output.
+
+Examples:
+   bridge bench role --role kafka --job '{"dir": "/tmp/logs"}'`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "role", Usage: "kinesis, kafka, mirror, ceiling or stock"},
+			&cli.StringFlag{Name: "job", Usage: "what to do, as `JSON`"},
+		},
 	}, a.benchRole)
 	return group("bench", "measure this machine", a.benchMirrorCommand(), role)
 }
