@@ -32,6 +32,7 @@ type kinesisConfig struct {
 	Profile     string       `json:"profile,omitempty" jsonschema:"profile of the shared AWS configuration files"`
 	RoleARN     string       `json:"role_arn,omitempty" jsonschema:"role to assume for Kinesis and MSK"`
 	Read        string       `json:"read,omitempty" default:"polling" enum:"polling" later:"fan-out" jsonschema:"how the stream is read"`
+	Codec       string       `json:"codec,omitempty" default:"json" enum:"json,cbor,sdk" jsonschema:"how records travel: json and cbor by bridge's own code, sdk by the SDK's"`
 	Aggregation string       `json:"aggregation,omitempty" default:"kcl" enum:"kcl,keep-in-range,keep-all,opaque" jsonschema:"which user records of aggregated (KPL) records are delivered: those that the KCL delivers, those whose keys are in the shard's range, all, or the aggregates as they are"`
 	Format      string       `json:"format,omitempty" enum:"raw,kpl,envelope" jsonschema:"how records stand in the stream: one Kinesis record each (raw), aggregated as by the KPL (kpl), or several with all that Kafka records have (envelope); required for kafka-to-kinesis, without a default"`
 	WrittenBy   string       `json:"written_by,omitempty" default:"producers" enum:"producers,bridge" jsonschema:"kinesis-to-kafka: whether producers of their own write the stream, or a bridge does, whose partition keys, headers, null values and times are then turned back into what they were"`

@@ -13,6 +13,7 @@ import (
 	"github.com/kinesis-msk-bridge/bridge/keymap"
 	"github.com/kinesis-msk-bridge/bridge/mirror"
 	"github.com/kinesis-msk-bridge/bridge/state"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
 )
 
 // runOptions are the flags of mirror run.
@@ -28,6 +29,8 @@ type settings struct {
 	Run    runOptions
 	Log    *slog.Logger
 	Begun  bool // the workflow has a state, so that nothing it needs is made anew
+	// Reading is how a stream is read; zero as the service allows.
+	Reading kinesisstream.SourceConfig
 }
 
 // adapters connect commands with services. Tests put others in their place.

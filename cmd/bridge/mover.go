@@ -169,12 +169,12 @@ func (m *mover) mirror(ctx context.Context, watch *bridge.Watch) (*mirror.Mirror
 // way back, is known by its stamp.
 func (m *mover) sourceConfig() kinesisstream.SourceConfig {
 	mode, _ := kpl.ParseMode(m.Config.Kinesis.Aggregation) // one of the names that the field takes
-	return kinesisstream.SourceConfig{
-		ExplicitHashKey: m.warnHashKeys(), Aggregation: mode, Restore: m.Config.Kinesis.WrittenBy == writtenByBridge,
-		Stamp: bridge.NewStamp(bridge.StampConfig{
-			Workflow: m.workflow.Name, Key: m.workflow.Key, Epoch: m.workflow.Epoch, Target: m.source, Known: []bridge.Identity{m.target},
-		}),
-	}
+	c := m.Reading
+	c.ExplicitHashKey, c.Aggregation, c.Restore = m.warnHashKeys(), mode, m.Config.Kinesis.WrittenBy == writtenByBridge
+	c.Stamp = bridge.NewStamp(bridge.StampConfig{
+		Workflow: m.workflow.Name, Key: m.workflow.Key, Epoch: m.workflow.Epoch, Target: m.source, Known: []bridge.Identity{m.target},
+	})
+	return c
 }
 
 // writtenByBridge is the value of kinesis.written_by for a stream that a mirror writes.

@@ -16,6 +16,8 @@ var mayImport = map[string][]string{
 	".":      {},
 	"keymap": {"."},
 	"kpl":    {"."},
+	// The formats of Kinesis records.
+	"envelope": {"."},
 
 	"mirror":    {".", "keymap", "kpl"},
 	"verify":    {".", "keymap", "kpl"},
@@ -26,7 +28,7 @@ var mayImport = map[string][]string{
 	"report":    {".", "verify"},
 	"metrics":   {".", "mirror", "verify", "dualwrite", "cutover"},
 
-	"stream/kinesisstream": {".", "kpl"},
+	"stream/kinesisstream": {".", "kpl", "envelope"},
 	"stream/kafkastream":   {"."},
 	"stream/memstream":     {"."},
 	"stream/kinesistest":   {}, // people import it by itself
@@ -40,6 +42,8 @@ var mayImport = map[string][]string{
 	"integration/checker": {},
 	"integration/proxy":   {},
 	"integration/servers": {},
+
+	"integration/servers/fetch": {"integration/servers"},
 
 	"internal/flights":     {},
 	"internal/flights/gen": {},

@@ -411,7 +411,7 @@ func TestStoppedProcessSendsNothing(t *testing.T) {
 				p.freeze(l)
 				p.mu.Unlock()
 			}
-			time.Sleep(2 * time.Minute) // of fake time: nothing ran meanwhile
+			<-time.After(2 * time.Minute) // of fake time: nothing ran meanwhile
 			ctx, stop := context.WithCancel(t.Context())
 			go func() { ended <- p.run(ctx) }()
 			if err := p.append(ctx, value("late")); !errors.Is(err, bridge.ErrFenced) {

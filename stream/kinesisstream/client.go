@@ -38,6 +38,8 @@ type Config struct {
 	Credentials aws.CredentialsProvider
 	// Timeout bounds one call, 30 s if zero.
 	Timeout time.Duration
+	// Codec decodes records on the wire and encodes them; CodecJSON if empty.
+	Codec Codec
 }
 
 // A Client is one stream. It is safe for concurrent use.
@@ -104,13 +106,15 @@ func connect(ctx context.Context, c Config) (*Client, error) {
 		conf.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), c.RoleARN))
 	}
 	k := &Client{conf: c, region: conf.Region, shards: map[string]types.Shard{}}
+	var plugged error
 	k.api = kinesis.NewFromConfig(conf, func(o *kinesis.Options) {
+		plugged = c.Codec.Plug(o)
 		o.HTTPClient = &client{conf.HTTPClient}
 		if c.EndpointURL != "" {
 			o.BaseEndpoint = &c.EndpointURL
 		}
 	})
-	return k, nil
+	return k, plugged
 }
 
 // client hides from net/http that the SDK's request bodies can write themselves: with an

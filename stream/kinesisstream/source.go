@@ -20,6 +20,11 @@ type SourceConfig struct {
 	// Share is the part of each shard's read budget (5 calls/s, 2 MB/s) that may be used,
 	// above 0 and at most 1; 1 if zero. Other consumers that poll use the same budget.
 	Share float64
+	// PageRecords is how many records one answer may hold, 1 to 10,000; that is the
+	// service's limit, and is what zero means.
+	PageRecords int
+	// NoRates reads as fast as answers come, from a server without the service's rates.
+	NoRates bool
 	// ExplicitHashKey is called for each record whose key does not hash into its shard:
 	// its producer chose the shard, and the key says nothing of order. Nil ignores them.
 	ExplicitHashKey func(shard string)
@@ -86,6 +91,7 @@ func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) 
 }
 
 func newReader(c *Client, conf SourceConfig, shard string, from bridge.Start) *reader {
+	conf.PageRecords = min(max(cmpOr(conf.PageRecords, maxRecords), 1), maxRecords)
 	r := &reader{client: c, conf: conf, shard: shard, start: from, last: from.After, keys: kpl.FullRange()}
 	// Where nothing was ever read, nothing can have been lost, unless the shard was seen
 	// empty once: what came since may have expired.
@@ -148,7 +154,7 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 func (r *reader) ask(ctx context.Context) (bridge.Batch, error) {
 	asked := time.Now()
 	_, arn := r.client.ids()
-	out, err := r.client.api.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: r.iterator, StreamARN: arn, Limit: aws.Int32(maxRecords)})
+	out, err := r.client.api.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: r.iterator, StreamARN: arn, Limit: aws.Int32(int32(r.conf.PageRecords))})
 	if err != nil {
 		r.paced(0, time.Since(asked), false)
 		if isCode(err, expiredIterator) {
@@ -186,7 +192,9 @@ func (r *reader) paced(bytes int, failed time.Duration, idle bool) {
 	byBytes := time.Duration(float64(bytes) / (bytesPerSecond * r.conf.Share) * float64(time.Second))
 	r.idle = min(max(2*r.idle, gap), max(idlePoll, gap))
 	if !idle {
-		r.idle = 0
+		if r.idle = 0; r.conf.NoRates && failed == 0 {
+			gap, byBytes = 0, 0
+		}
 	}
 	r.next = time.Now().Add(max(gap, byBytes, r.idle) - failed)
 }

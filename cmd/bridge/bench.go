@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/kinesis-msk-bridge/bridge/internal/bench"
+)
+
+func (a *app) benchCommand() *cli.Command {
+	role := command(cli.Command{
+		Name: benchRole, Hidden: true, Usage: "be one process of a benchmark",
+		Description: `Is one server or client of bench mirror, which starts it and talks to it over its
+standard input and output.
+
+Examples:
+   bridge bench role --role kafka --job '{"dir": "/tmp/logs"}'`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "role", Usage: "kinesis, kafka, mirror, ceiling or stock"},
+			&cli.StringFlag{Name: "job", Usage: "what to do, as `JSON`"},
+		},
+	}, a.benchRole)
+	return group("bench", "measure this machine", a.benchMirrorCommand(), role)
+}
+
+func (a *app) benchMirrorCommand() *cli.Command {
+	return command(cli.Command{
+		Name:  "mirror",
+		Usage: "measure what the mirror spends, beside the least that it could",
+		Description: `Starts a Kinesis and a Kafka as processes of their own, lets the mirror move records from
+one to the other, then the bare ceiling (the same decoder and the same batches, without
+order, retries, fence, provenance and checkpoints) and the stock clients (the SDK's codec,
+sarama's producer or consumer). Prints the CPU-seconds per million records of each client
+process, the ratio of the mirror to the ceiling, and the peak of its memory. The servers
+prove that every record arrived once, unchanged, and in the order of its key.
+
+Examples:
+   bridge bench mirror
+   bridge bench mirror --direction kafka-to-kinesis --records 200000 --size 100
+   bridge bench mirror --shards 64 --partitions 48 --zipf 1.1 --output json`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "direction", Value: kinesisToKafka, Usage: "kinesis-to-kafka or kafka-to-kinesis"},
+			&cli.IntFlag{Name: "records", Value: 1_000_000, Usage: "`N` records in all"},
+			&cli.IntFlag{Name: "size", Value: 1024, Usage: "`BYTES` of a value"},
+			&cli.IntFlag{Name: "shards", Value: 4, Usage: "of the stream"},
+			&cli.IntFlag{Name: "partitions", Value: 4, Usage: "of the topic"},
+			&cli.IntFlag{Name: "page", Usage: "records of one GetRecords at most (400, or 2,000 below 512 bytes)", DefaultText: "400 or 2000"},
+			&cli.IntFlag{Name: "keys", Value: 100_000, Usage: "different keys"},
+			&cli.IntFlag{Name: "hot", Usage: "`PERCENT` of the records that have one key"},
+			&cli.Float64Flag{Name: "zipf", Usage: "`EXPONENT` above 1 of the keys' frequencies; 0 for equal ones"},
+			&cli.DurationFlag{Name: "latency", Usage: "least time that Kinesis takes for an answer"},
+			&cli.StringFlag{Name: "format", Value: "raw", Usage: "what is written into Kinesis"},
+			&cli.StringFlag{Name: "kafka", Usage: "`ADDRESSES` of a Kafka to use instead of the one in the program; topics whose names begin with bench- and bridge.bench- are made and removed there"},
+			&cli.StringSliceFlag{Name: "client", Usage: "measure only this one of mirror, ceiling and stock; may be repeated"},
+			&cli.StringFlag{Name: "cpu-profile", Usage: "write the mirror's CPU profile to this `FILE`"},
+		},
+	}, a.benchMirror)
+}
+
+// benchClients are measured in this order.
+var benchClients = []string{"mirror", "ceiling", "stock"}
+
+func (a *app) benchMirror(c *cli.Context) error {
+	b := &benchmark{direction: c.String("direction"), clients: c.StringSlice("client"), profile: c.String("cpu-profile"), talk: a.stderr}
+	b.Load = bench.Load{
+		Records: c.Int("records"), Size: c.Int("size"), Shards: c.Int("shards"), Partitions: c.Int("partitions"),
+		Page: c.Int("page"), Keys: c.Int("keys"), Hot: c.Int("hot"), Zipf: c.Float64("zipf"), Latency: c.Duration("latency"),
+	}
+	if b.Page == 0 {
+		if b.Page = 400; b.Size < 512 {
+			b.Page = 2000
+		}
+	}
+	if k := c.String("kafka"); k != "" {
+		b.brokers = strings.Split(k, ",")
+	}
+	if err := b.check(c.String("format")); err != nil {
+		return usage(err)
+	}
+	ctx, cancel := context.WithTimeout(c.Context, benchLimit)
+	defer cancel()
+	stop := newStopper(ctx, a.signals, time.Second)
+	defer stop.done()
+	res, err := b.run(stop.drain)
+	if cause := context.Cause(stop.drain); cause != nil && err != nil {
+		return cause
+	}
+	if err != nil {
+		return err
+	}
+	a.answer = &answer{result: res, text: res.print}
+	if err := res.proved(); err != nil {
+		return classed{err, errInconsistent}
+	}
+	return nil
+}
+
+// benchLimit ends a benchmark that hangs.
+const benchLimit = time.Hour
+
+func (b *benchmark) check(format string) error {
+	switch {
+	case b.direction != kinesisToKafka && b.direction != kafkaToKinesis:
+		return fmt.Errorf("--direction %q is not %s or %s", b.direction, kinesisToKafka, kafkaToKinesis)
+	case format == "kpl" || format == "envelope":
+		return errUnavailable{"--format " + format}
+	case format != "raw":
+		return fmt.Errorf("--format %q is not raw", format)
+	}
+	for _, name := range b.clients {
+		if !slices.Contains(benchClients, name) {
+			return fmt.Errorf("--client %q is not %s", name, orList(benchClients))
+		}
+	}
+	return b.Check()
+}
+
+// A benchResult is what bench mirror prints.
+type benchResult struct {
+	Direction string `json:"direction"`
+	Format    string `json:"format"`
+	bench.Load
+	Ratio       float64       `json:"ratio"` // of mirror to ceiling
+	CPU         float64       `json:"cpu_s_per_million"`
+	CeilingCPU  float64       `json:"ceiling_cpu_s_per_million"`
+	StockCPU    float64       `json:"stock_cpu_s_per_million"`
+	PeakRSS     float64       `json:"peak_rss_mib"`
+	StockRatio  float64       `json:"stock_ratio"` // of stock to ceiling
+	Clients     []benchClient `json:"clients"`
+	KafkaServer string        `json:"kafka"`
+}
+
+// A benchClient is one client that was measured.
+type benchClient struct {
+	Name            string        `json:"name"`
+	CPU             float64       `json:"cpu_s_per_million"`
+	PeakRSS         float64       `json:"peak_rss_mib"`
+	Seconds         float64       `json:"seconds"`
+	RecordsPerCall  float64       `json:"records_per_call"`  // of Kinesis
+	RecordsPerBatch float64       `json:"records_per_batch"` // of Kafka; 0 if that was not the client's doing
+	Arrived         bench.Verdict `json:"arrived"`
+}
+
+// proved is nil if every client brought everything.
+func (r *benchResult) proved() error {
+	var all error
+	for _, c := range r.Clients {
+		if err := c.Arrived.Err(); err != nil {
+			all = errors.Join(all, fmt.Errorf("%s: %w", c.Name, err))
+		}
+	}
+	return all
+}
+
+func (r *benchResult) add(c benchClient) {
+	r.Clients = append(r.Clients, c)
+	switch c.Name {
+	case "mirror":
+		r.CPU, r.PeakRSS = c.CPU, c.PeakRSS
+	case "ceiling":
+		r.CeilingCPU = c.CPU
+	case "stock":
+		r.StockCPU = c.CPU
+	}
+	if r.CeilingCPU > 0 {
+		r.Ratio, r.StockRatio = rounded(r.CPU/r.CeilingCPU), rounded(r.StockCPU/r.CeilingCPU)
+	}
+}
+
+func rounded(f float64) float64 { return float64(int64(f*1000+0.5)) / 1000 }
+
+func (r *benchResult) print(w io.Writer) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %s: %s records of %d bytes, %d shards, %d partitions, %s keys, %s\n",
+		r.Direction, r.Format, grouped(int64(r.Records)), r.Size, r.Shards, r.Partitions, grouped(int64(r.Keys)), r.KafkaServer)
+	fmt.Fprintf(&b, "%-10s %14s %12s %10s %12s %12s  %s\n", "client", "CPU-s/million", "peak RSS MiB", "seconds", "rec/call", "rec/batch", "arrived")
+	for _, c := range r.Clients {
+		arrived := "all, once, in order"
+		if err := c.Arrived.Err(); err != nil {
+			arrived = err.Error()
+		}
+		fmt.Fprintf(&b, "%-10s %14.2f %12.1f %10.1f %12.1f %12.1f  %s\n", c.Name, c.CPU, c.PeakRSS, c.Seconds, c.RecordsPerCall, c.RecordsPerBatch, arrived)
+	}
+	if r.Ratio > 0 {
+		fmt.Fprintf(&b, "mirror / ceiling %.2f", r.Ratio)
+	}
+	if r.StockRatio > 0 {
+		fmt.Fprintf(&b, ", stock / ceiling %.2f", r.StockRatio)
+	}
+	_, err := fmt.Fprintln(w, strings.TrimSuffix(b.String(), "\n"))
+	return err
+}

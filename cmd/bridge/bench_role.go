@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/kinesis-msk-bridge/bridge/internal/bench"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
+)
+
+// What a process of a benchmark can be, beside the clients.
+const (
+	benchRole   = "role"
+	roleKinesis = "kinesis"
+	roleKafka   = "kafka"
+)
+
+const benchWorkflow = "bench"
+
+// A benchJob is what a process of a benchmark is told.
+type benchJob struct {
+	bench.Ends
+	Targets []string `json:"targets,omitempty"`
+	Dir     string   `json:"dir"`
+	Profile string   `json:"profile,omitempty"`
+}
+
+// benchRole is one process of a benchmark. It is for bench mirror alone.
+func (a *app) benchRole(c *cli.Context) error {
+	var job benchJob
+	if err := json.Unmarshal([]byte(c.String("job")), &job); err != nil {
+		return usage(fmt.Errorf("--job: %w", err))
+	}
+	ctx, role := c.Context, c.String("role")
+	switch role {
+	case roleKinesis:
+		return bench.ServeKinesis(ctx, job.Load, job.Targets, os.Stdin, a.stdout)
+	case roleKafka:
+		return bench.ServeKafka(ctx, job.Dir, os.Stdin, a.stdout)
+	}
+	run := map[string]func(context.Context) error{"mirror": job.mirror, "ceiling": job.Ceiling, "stock": job.Stock}[role]
+	if run == nil {
+		return usage(fmt.Errorf("--role %q is none", role))
+	}
+	if err := run(ctx); err != nil {
+		return err
+	}
+	return json.NewEncoder(a.stdout).Encode(clientUse{PeakRSS: peakRSS()})
+}
+
+// peakRSS is the most memory that this process had, in bytes; 0 where Linux is not.
+func peakRSS() int64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range bytes.Lines(status) {
+		if rest, ok := bytes.CutPrefix(line, []byte("VmHWM:")); ok {
+			kib, _ := strconv.ParseInt(string(bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimSpace(rest), []byte("kB")))), 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+// mirror runs the mirror as mirror run does.
+func (j benchJob) mirror(ctx context.Context) (err error) {
+	if j.Profile != "" {
+		f, err := os.Create(j.Profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	file := filepath.Join(j.Dir, benchWorkflow+".yaml")
+	if err := os.WriteFile(file, []byte(j.config()), 0o600); err != nil {
+		return err
+	}
+	l, err := load(file, func(string) (string, bool) { return "", false }, nil)
+	if err != nil {
+		return err
+	}
+	r := &mirrorRun{store: openState(l), settings: settings{
+		Config: l, Run: runOptions{UntilCaughtUp: true}, Log: slog.New(slog.DiscardHandler),
+		Reading: kinesisstream.SourceConfig{PageRecords: j.Page, NoRates: true},
+	}}
+	stop := newStopper(ctx, nil, time.Second)
+	defer stop.done()
+	if err := r.run(stop, realAdapters()); err != nil {
+		return err
+	}
+	if n := r.runner.Progress().Counts.Written; n != int64(j.Records) {
+		return errors.New("the mirror says that it wrote " + grouped(n) + " records")
+	}
+	return nil
+}
+
+func (j benchJob) config() string {
+	direction, more := kinesisToKafka, ""
+	if !j.ToKafka {
+		direction, more = kafkaToKinesis, "accept_loss: [timestamp]\n"
+	}
+	return fmt.Sprintf(`workflow: %s
+direction: %s
+kinesis: {stream: %s, region: us-east-1, endpoint_url: %q, format: raw}
+kafka: {brokers: ["%s"], topic: %s, partitions: %d, replication_factor: 1}
+state: file:%s
+%s`, benchWorkflow, direction, j.Stream, j.KinesisURL, strings.Join(j.Brokers, `","`), j.Topic, j.Partitions, filepath.Join(j.Dir, "state"), more)
+}

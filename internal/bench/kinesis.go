@@ -1,0 +1,96 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
+)
+
+// SourceStream is the stream that holds the rows. What a client of a name writes goes to
+// the stream of that name.
+const SourceStream = "bench-source"
+
+// A Served is what a server has to say, one line of JSON each time: first where it
+// listens, then an answer to every line that it reads.
+type Served struct {
+	Address string         `json:"address,omitempty"`
+	Calls   map[string]Ops `json:"calls,omitempty"`
+	Verdict *Verdict       `json:"verdict,omitempty"`
+	Error   string         `json:"error,omitempty"`
+}
+
+// Ops are the calls of one operation so far, and the records that they carried.
+type Ops struct {
+	Calls   int `json:"calls"`
+	Records int `json:"records"`
+}
+
+// ServeKinesis runs a Kinesis without rates until in ends. Its source makes its records
+// when they are read; what is put into the streams of targets is proved and dropped. A
+// line of in is the name of a target whose verdict is wanted, or of nothing.
+func ServeKinesis(ctx context.Context, l Load, targets []string, in io.Reader, out io.Writer) error {
+	srv, err := kinesistest.Start(kinesistest.Config{Limits: kinesistest.Limits{Off: true}, Latency: l.Latency, LogSize: 1})
+	if err != nil {
+		return err
+	}
+	defer srv.Close()
+	rows := l.Rows()
+	proofs := map[string]*Proof{}
+	if len(targets) == 0 {
+		if err := synthesize(srv, rows); err != nil {
+			return err
+		}
+	}
+	for _, name := range targets {
+		st, err := srv.CreateStream(name, l.Shards)
+		if err != nil {
+			return err
+		}
+		p := NewProof(rows)
+		proofs[name] = p
+		st.Discard(func(_ string, r kinesistest.Record) { p.Add(r.Key, r.Data) })
+	}
+	say := json.NewEncoder(out)
+	if err := say.Encode(Served{Address: srv.URL()}); err != nil {
+		return err
+	}
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		s := Served{Calls: map[string]Ops{}}
+		for _, op := range []string{"GetRecords", "PutRecords"} {
+			n := srv.Counts(op)
+			s.Calls[op] = Ops{n.Calls, n.Served + n.Stored}
+		}
+		if p := proofs[lines.Text()]; p != nil {
+			v := p.Verdict()
+			s.Verdict = &v
+		}
+		if err := say.Encode(s); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// synthesize makes the source stream.
+func synthesize(srv *kinesistest.Server, rows *Rows) error {
+	st, err := srv.CreateStream(SourceStream, rows.Shards)
+	if err != nil {
+		return err
+	}
+	byShard := rows.byShard()
+	for i, sh := range st.Shards() {
+		of := byShard[i]
+		err := st.Synthesize(sh.ID, len(of), func(i int) kinesistest.Entry {
+			row := int(of[i])
+			return kinesistest.Entry{Key: rows.Key(row), Data: rows.AppendValue(make([]byte, 0, rows.Size), row)}
+		})
+		if err != nil {
+			return fmt.Errorf("make the records of shard %s: %w", sh.ID, err)
+		}
+	}
+	return nil
+}

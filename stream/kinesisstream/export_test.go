@@ -1,0 +1,28 @@
+package kinesisstream
+
+import (
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis/schemas"
+	smithy "github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+	"github.com/aws/smithy-go/transport/http/protocol/awsjson"
+)
+
+// ProtocolOf is what a client with this codec speaks.
+func ProtocolOf(c Codec) (smithyhttp.ClientProtocol, error) {
+	o := kinesis.Options{Protocol: awsjson.New11(schemas.Kinesis_20131202)}
+	err := c.Plug(&o)
+	return o.Protocol, err
+}
+
+// DecodeJSON decodes without the SDK's help; it is false if that would be needed.
+func DecodeJSON(body []byte, out smithy.Deserializable) bool {
+	return new(scratch).decodeJSON(body, out)
+}
+
+// AppendPutJSON and AppendPutCBOR write the body of a request.
+func AppendPutJSON(b []byte, in *kinesis.PutRecordsInput) []byte { return appendPutJSON(b, in) }
+func AppendPutCBOR(b []byte, in *kinesis.PutRecordsInput) []byte { return appendPutCBOR(b, in) }
+
+// API is the SDK's client that a Client calls.
+func (c *Client) API() *kinesis.Client { return c.api }
