@@ -43,6 +43,7 @@ func params() testscript.Params {
 			"kafka":     cmdKafka,
 			"jsonpath":  cmdJSON,
 			"signal":    cmdSignal,
+			"same":      cmdSame,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[storyKey{}] = &story{}

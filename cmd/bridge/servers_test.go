@@ -163,6 +163,7 @@ func deleteStream(url, name string) error {
 //	kafka put TOPIC FROM TO       values FROM to TO-1, under ten keys
 //	kafka append TOPIC PARTITION KEY VALUE
 //	kafka odd TOPIC KIND          a record with what Kinesis has no room for: tombstone, header, aggregate
+//	kafka mixed TOPIC N           records of every kind
 //	kafka holds TOPIC N           fails unless the topic has N records, or does not exist if N is "absent"
 //	kafka trim TOPIC PARTITION OFFSET
 //	kafka deny TOPIC              refuse the principal that topic; "none" ends that
@@ -195,6 +196,9 @@ func cmdKafka(ts *testscript.TestScript, neg bool, args []string) {
 		if args[1] != "none" {
 			s.denied = s.kafka.Fault(kfake.Fault{Topic: args[1], Err: kerr.TopicAuthorizationFailed, Count: -1})
 		}
+	case "mixed":
+		client, ctx := clientOf(ts, s.kafka)
+		ts.Check(client.ProduceSync(ctx, mixed(args[1], number(ts, args, 2))...).FirstErr())
 	case "grow", "put", "append", "odd":
 		withClient(ts, s.kafka, args)
 	case "holds":
