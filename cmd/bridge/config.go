@@ -11,7 +11,7 @@ type config struct {
 	Direction          string        `json:"direction" enum:"kinesis-to-kafka,kafka-to-kinesis" jsonschema:"where records come from and go to"`
 	Kinesis            kinesisConfig `json:"kinesis" jsonschema:"the Kinesis data stream"`
 	Kafka              kafkaConfig   `json:"kafka" jsonschema:"the Kafka topic"`
-	Keymap             string        `json:"keymap,omitempty" default:"murmur2" enum:"murmur2,crc32,fnv1a,hash-range" later:"table,field,shard" jsonschema:"which partition of the topic a key goes to: as the Java client (murmur2), librdkafka (crc32) or sarama (fnv1a) would place it, or by equal ranges of its MD5 (hash-range)"`
+	Keymap             string        `json:"keymap,omitempty" default:"murmur2" enum:"murmur2,crc32,fnv1a,hash-range,field,table,shard" parameters:"field=pointer then,table=file then" jsonschema:"which partition of the topic a key goes to: as the Java client (murmur2), librdkafka (crc32) or sarama (fnv1a) would place it, by equal ranges of its MD5 (hash-range), by a key from the value ({name: field, pointer: /id, then: murmur2}), as a CSV file says ({name: table, file: keys.csv, then: murmur2}), or one partition a shard"`
 	Delivery           string        `json:"delivery,omitempty" default:"effectively-once" enum:"effectively-once" later:"exactly-once" jsonschema:"what a restart promises"`
 	Start              string        `json:"start,omitempty" jsonschema:"where the first start begins: trim-horizon (kinesis-to-kafka) or earliest (kafka-to-kinesis) for everything there is, latest, or a time such as 2026-01-31T00:00:00Z"`
 	State              string        `json:"state,omitempty" default:"file:.bridge" later:"dynamodb:" jsonschema:"where the workflow's state is kept: file: and a directory"`

@@ -222,6 +222,10 @@ func (c *checker) direction() {
 		c.fault("start", "", "%q is not %s, latest or a time such as 2026-01-31T00:00:00Z", c.Start, oldest)
 	}
 	if c.Direction != kafkaToKinesis {
+		// Any number of partitions will do to see whether the words are right.
+		if _, err := parseKeymap(c.Keymap, max(c.Kafka.Partitions, 1)); err != nil {
+			c.fault("keymap", "", "%v", err)
+		}
 		return
 	}
 	if c.Kinesis.Format == "" {

@@ -153,18 +153,31 @@ func (d *decoder) entry(e *ast.MappingValueNode, path string, at mark) {
 
 func isMap(n ast.Node) bool { _, ok := n.(ast.MapNode); return ok }
 
-// keymap refuses the long form {name: field, pointer: …}: the strategies that take
-// parameters are the ones that come later.
+// keymap reads the long form {name: field, pointer: /id, then: murmur2} as the text
+// "field(/id,murmur2)", which can be given in one word, too.
 func (d *decoder) keymap(n ast.Node, at mark) {
+	d.marks["keymap"] = at
+	values := map[string]string{}
 	for it := n.(ast.MapNode).MapRange(); it.Next(); {
-		if e := it.KeyValue(); e.Key.GetToken().Value == "name" {
-			if err := d.fields["keymap"].allowed(e.Value.GetToken().Value); err != nil {
-				d.fault(markOf(e.Value.GetToken()), "keymap.name", "%v", err)
-				return
-			}
+		e := it.KeyValue()
+		name := e.Key.GetToken().Value
+		text, err := d.scalar(d.fields["keymap"], e.Value)
+		_, twice := values[name]
+		switch {
+		case err != nil:
+			d.fault(startOf(e.Value), "keymap."+name, "%v", err)
+		case twice:
+			d.fault(markOf(e.Key.GetToken()), "keymap."+name, "is given twice")
 		}
+		values[name] = text
 	}
-	d.fault(at, "keymap", "takes one word in this version, no parameters")
+	text, err := keymapText(values)
+	if err == nil {
+		err = d.fields["keymap"].set(text)
+	}
+	if err != nil {
+		d.fault(at, "keymap", "%v", err)
+	}
 }
 
 // leaf reads the value of a setting.

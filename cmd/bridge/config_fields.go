@@ -102,8 +102,12 @@ func (f field) allowed(text string) error {
 		}
 	}
 	enum := f.list("enum")
-	if len(enum) > 0 && !slices.Contains(enum, text) {
-		return fmt.Errorf("%q is not %s%s", text, orList(enum), suggest(text, enum))
+	word := text
+	if f.tag.Get("parameters") != "" {
+		word, _, _ = strings.Cut(text, "(")
+	}
+	if len(enum) > 0 && !slices.Contains(enum, word) {
+		return fmt.Errorf("%q is not %s%s", word, orList(enum), suggest(word, enum))
 	}
 	return nil
 }

@@ -147,8 +147,11 @@ func TestWhatComesLater(t *testing.T) {
 		{"shards on demand", toKinesis, "  format", "  create: {shards: 2}\n  format", "kinesis.create.shards: is for mode provisioned only"},
 		{"retention", toKinesis, "  format", "  create: {retention: 24h30m}\n  format", "24h30m is not a whole number of hours"},
 		{"record size", toKinesis, "  format", "  create: {max_record_size: 11MiB}\n  format", "11MiB is not in the range 1MiB to 10MiB"},
-		{"keymap", toKafka, "workflow", "keymap: table\nworkflow", `1:9 keymap: "table" is not available in this version`},
-		{"keymap with parameters", toKafka, "workflow", "keymap: {name: field, pointer: /x}\nworkflow", `1:16 keymap.name: "field" is not available in this version`},
+		{"keymap without parameters", toKafka, "workflow", "keymap: table\nworkflow", `1:9 keymap: keymap "table": want a word such as murmur2`},
+		{"keymap with a parameter of another", toKafka, "workflow", "keymap: {name: field, file: /x}\nworkflow", `keymap: "field" takes no file`},
+		{"keymap without its parameter", toKafka, "workflow", "keymap: {name: field}\nworkflow", `keymap: "field" needs pointer`},
+		{"keymap that is no pointer", toKafka, "workflow", "keymap: {name: field, pointer: x}\nworkflow", `keymap field: "x" is not a JSON pointer`},
+		{"keymap whose file is missing", toKafka, "workflow", "keymap: {name: table, file: nowhere.csv}\nworkflow", "keymap table: open nowhere.csv"},
 		{"keymap murmur", toKafka, "workflow", "keymap: murmur\nworkflow", "did you mean murmur2?"},
 		{"exactly-once", toKafka, "workflow", "delivery: exactly-once\nworkflow", `delivery: "exactly-once" is not available in this version`},
 		{"state in dynamodb", toKafka, "workflow", "state: dynamodb:bridge\nworkflow", `state: "dynamodb:bridge" is not available in this version`},
@@ -212,7 +215,9 @@ func TestKeymapNames(t *testing.T) {
 	i := slices.IndexFunc(fieldsOf(new(config)), func(f field) bool { return f.path == "keymap" })
 	names := fieldsOf(new(config))[i].list("enum")
 	slices.Sort(names)
-	if want := keymap.Names(); !slices.Equal(names, want) {
+	want := append(keymap.Names(), "field", "table", "shard")
+	slices.Sort(want)
+	if !slices.Equal(names, want) {
 		t.Errorf("the configuration offers %v, there are %v", names, want)
 	}
 }

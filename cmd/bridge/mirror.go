@@ -10,7 +10,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/kinesis-msk-bridge/bridge"
-	"github.com/kinesis-msk-bridge/bridge/keymap"
 	"github.com/kinesis-msk-bridge/bridge/mirror"
 	"github.com/kinesis-msk-bridge/bridge/state"
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
@@ -241,18 +240,6 @@ func (r *mirrorRun) configured(p *state.Pinned) error {
 		p.Format = r.Config.Kinesis.Format
 	}
 	return nil
-}
-
-// strategy says where records go: in a topic of so many partitions, or in Kinesis.
-func (l *loaded) strategy(partitions int) (keymap.Strategy, error) {
-	if l.Direction == kafkaToKinesis {
-		return keymap.PartitionKeys(l.NullKeys), nil
-	}
-	keys, err := keymap.New(l.Keymap, partitions)
-	if err == nil && l.Kinesis.WrittenBy == writtenByBridge {
-		keys = keymap.Restored(keys)
-	}
-	return keys, err
 }
 
 // begin makes the record of a workflow that has none. If its checkpoints hold a key, the

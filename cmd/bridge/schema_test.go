@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,7 +84,10 @@ func (f field) describe(s *jsonschema.Schema) error {
 	}
 	if enum := f.list("enum"); len(enum) > 0 {
 		// A word can also come from the environment.
-		words.AnyOf = []*jsonschema.Schema{{Enum: anys(enum)}, {Pattern: reference}}
+		words.AnyOf = []*jsonschema.Schema{{Enum: anys(enum)}, {Type: "string", Pattern: reference}}
+	}
+	for _, form := range f.list("parameters") {
+		f.describeForm(words, form)
 	}
 	if words.Type == "string" && words.Pattern == "" && len(f.list("enum")) == 0 {
 		words.MinLength = jsonschema.Ptr(1)
@@ -97,6 +101,23 @@ func (f field) describe(s *jsonschema.Schema) error {
 		s.Minimum, s.Maximum = jsonschema.Ptr(float64(low)), jsonschema.Ptr(float64(high))
 	}
 	return nil
+}
+
+// describeForm adds a word that takes parameters, "field=pointer then" of which the first
+// is required: name(A,B), or an object.
+func (f field) describeForm(s *jsonschema.Schema, form string) {
+	name, rest, _ := strings.Cut(form, "=")
+	parameters := strings.Fields(rest)
+	s.Type = "" // it is text or an object
+	s.AnyOf[0].Enum = slices.DeleteFunc(s.AnyOf[0].Enum, func(word any) bool { return word == name })
+	properties := map[string]*jsonschema.Schema{"name": {Enum: []any{name}}}
+	for _, p := range parameters {
+		properties[p] = &jsonschema.Schema{Type: "string", MinLength: jsonschema.Ptr(1)}
+	}
+	s.AnyOf = append(s.AnyOf, &jsonschema.Schema{Type: "string", Pattern: "^" + name + `\(.+,.+\)$`}, &jsonschema.Schema{
+		Type: "object", Properties: properties, Required: []string{"name", parameters[0]},
+		AdditionalProperties: &jsonschema.Schema{Not: &jsonschema.Schema{}},
+	})
 }
 
 func anys(words []string) []any {
@@ -202,7 +223,7 @@ func TestSchemaRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"unknown: 1", "tasks: 2", "tasks: many", "keymap: field", "keymap: {name: murmur2}", "put_timeout: 10", "put_timeout: soon",
+		"unknown: 1", "tasks: 2", "tasks: many", "keymap: field", "keymap: {name: murmur2}", "keymap: {name: field, file: x}", "keymap: {name: field}", "keymap: 1", "put_timeout: 10", "put_timeout: soon",
 		"delivery: exactly-once", "accept_loss: [colour]", "accept_loss: timestamp", "policy: {oversize: dead-letter}",
 		"policy: {size: stop}", "dead_letters: topic:x", "dynamodb: {region: x}", "consumers: []", "verify: {settle: 1s}", "start: ''",
 	} {
