@@ -30,7 +30,7 @@ func TestNothingIsLostThroughKillsAndReshards(t *testing.T) {
 	for _, d := range directions {
 		t.Run(d.name, func(t *testing.T) {
 			var total totals
-			for seed := range uint64(runs(40, 2000)) {
+			for seed := range uint64(runs(30, 2000)) {
 				synctest.Test(t, func(t *testing.T) { total.add(chaos(t, seed, d.from, d.to)) })
 				if t.Failed() {
 					return
