@@ -112,8 +112,10 @@ func TestIdleForLongerThanTheRetention(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
 		w := calm(t, memstream.Kinesis, memstream.Kafka, 2)
+		w.src = memstream.New(memstream.Config{Flavour: memstream.Kinesis, Name: "source", Partitions: 2, Calm: true, Wait: time.Minute})
 		w.produce(ctx, 40, 7)
 		m := w.open()
+		m.Interval = time.Minute
 		done := make(chan error, 1)
 		go func() { done <- m.Run(ctx) }()
 		wait(ctx, 72*time.Hour)

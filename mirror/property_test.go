@@ -24,13 +24,13 @@ var directions = []struct {
 	{"kafka to kafka", memstream.Kafka, memstream.Kafka},
 }
 
-// Workers are killed, and taken over from while they live, at random moments, while
-// producers write and shards split and merge on both sides.
+// Workers are killed, drained, and taken over from while they live, at random moments,
+// while producers write and shards split and merge on both sides.
 func TestNothingIsLostThroughKillsAndReshards(t *testing.T) {
 	for _, d := range directions {
 		t.Run(d.name, func(t *testing.T) {
 			var total totals
-			for seed := range uint64(runs(40, 2000)) {
+			for seed := range uint64(runs(30, 2000)) {
 				synctest.Test(t, func(t *testing.T) { total.add(chaos(t, seed, d.from, d.to)) })
 				if t.Failed() {
 					return
@@ -42,8 +42,8 @@ func TestNothingIsLostThroughKillsAndReshards(t *testing.T) {
 }
 
 type totals struct {
-	runs, records, kills, takeovers, reshards int
-	present                                   int64
+	runs, records, kills, takeovers, drains, reshards int
+	present                                           int64
 }
 
 func (a *totals) add(b totals) {
@@ -51,6 +51,7 @@ func (a *totals) add(b totals) {
 	a.records += b.records
 	a.kills += b.kills
 	a.takeovers += b.takeovers
+	a.drains += b.drains
 	a.reshards += b.reshards
 	a.present += b.present
 }
@@ -58,9 +59,9 @@ func (a *totals) add(b totals) {
 // report prints what was exercised, and fails if it was not: a run of kills after which
 // nothing was ever found on the target proves nothing.
 func (a *totals) report(t *testing.T) {
-	t.Logf("seeds 0..%d: %d records, %d kills, %d take-overs, %d reshards, %d found present; lost 0, duplicated 0, reordered 0",
-		a.runs-1, a.records, a.kills, a.takeovers, a.reshards, a.present)
-	if a.present == 0 || a.kills == 0 || a.takeovers == 0 {
+	t.Logf("seeds 0..%d: %d records, %d kills, %d take-overs, %d drains, %d reshards, %d found present; lost 0, duplicated 0, reordered 0",
+		a.runs-1, a.records, a.kills, a.takeovers, a.drains, a.reshards, a.present)
+	if a.present == 0 || a.kills == 0 || a.takeovers == 0 || a.drains == 0 {
 		t.Errorf("not exercised: %+v", *a)
 	}
 }
@@ -69,6 +70,7 @@ func chaos(t *testing.T, seed uint64, from, to memstream.Flavour) (n totals) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	w := newWorld(t, seed, from, to)
+	w.heartbeat = 7 * time.Second
 	var producing sync.WaitGroup
 	producing.Go(func() { w.produce(ctx, 400, 9) })
 	stopReshard := make(chan struct{})
@@ -78,6 +80,7 @@ func chaos(t *testing.T, seed uint64, from, to memstream.Flavour) (n totals) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		resharding.Go(func() { reshards.Add(int64(reshard(ctx, rng, s, stopReshard))) })
 	}
+	resharding.Go(func() { w.others(ctx, rand.New(rand.NewPCG(seed, 4)), stopReshard) })
 	var zombies sync.WaitGroup
 	for range 3 + w.rng.IntN(4) {
 		runCtx, kill := context.WithCancel(ctx)
@@ -88,6 +91,15 @@ func chaos(t *testing.T, seed uint64, from, to memstream.Flavour) (n totals) {
 		if to == memstream.Kafka && w.rng.IntN(3) == 0 {
 			n.takeovers++ // the old one lives on and must find out by itself
 			defer kill()
+			continue
+		}
+		if w.rng.IntN(4) == 0 {
+			n.drains++ // at whatever moment of its life
+			m.Drain()
+			if err := <-done; err != nil {
+				t.Fatalf("seed %d: a drained worker ended with %v", seed, err)
+			}
+			kill()
 			continue
 		}
 		kill()

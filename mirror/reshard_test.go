@@ -40,7 +40,7 @@ func (a *reshardRun) add(b reshardRun) {
 // parents hold at least a thousand unread records. Every third run is killed meanwhile.
 func TestReshardsUnderLoad(t *testing.T) {
 	var total reshardRun
-	n := runs(20, 100)
+	n := runs(10, 100)
 	for seed := range uint64(n) {
 		synctest.Test(t, func(t *testing.T) {
 			r := reshardUnderLoad(t, seed)
@@ -80,9 +80,9 @@ func reshardUnderLoad(t *testing.T, seed uint64) (n reshardRun) {
 		s, g := w.reshardOnce(t, rng)
 		n.splits += s
 		n.merges += g
-		for range 20 {
+		for range 8 {
 			watch.look(m)
-			wait(ctx, 25*time.Millisecond)
+			wait(ctx, 60*time.Millisecond)
 		}
 		wait(ctx, time.Duration(rng.IntN(1500))*time.Millisecond)
 		if seed%3 == 0 && step%2 == 1 {

@@ -49,6 +49,8 @@ type world struct {
 	cps    *memstream.Checkpoints
 	keys   keymap.Strategy
 	worker int
+	// heartbeat of the mirrors; theirs if zero
+	heartbeat time.Duration
 
 	mu       sync.Mutex
 	produced map[string][]int // row numbers of each key, in order
@@ -136,6 +138,22 @@ func (w *world) put(ctx context.Context, key string, parts int) {
 	w.mu.Unlock()
 }
 
+// others write to the target until they are told to stop.
+func (w *world) others(ctx context.Context, rng *rand.Rand, stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		case <-time.After(time.Duration(rng.IntN(1000)) * time.Millisecond):
+		}
+		parts := w.partitions(w.dst)
+		_, err := w.dst.Put(ctx, bridge.Record{Key: []byte("native"), Value: []byte("native"), Partition: parts[rng.IntN(len(parts))].ID})
+		if err != nil && !bridge.Retryable(err) && ctx.Err() == nil {
+			w.t.Errorf("seed %d: somebody else's record: %v", w.seed, err)
+		}
+	}
+}
+
 func wait(ctx context.Context, d time.Duration) {
 	select {
 	case <-time.After(d):
@@ -152,6 +170,7 @@ func (w *world) open() *mirror.Mirror {
 		Checkpoints: w.cps.Open(),
 		Keys:        w.keys,
 		Interval:    3 * time.Second,
+		Heartbeat:   w.heartbeat,
 		Discover:    5 * time.Second,
 	}
 }

@@ -91,9 +91,11 @@ type producer struct {
 	mu    sync.Mutex
 	lines map[partitionID]*line
 	busy  map[int32]bool // brokers that have a request under way
-	fatal error
-	dead  chan struct{} // closed with fatal
-	wake  chan struct{}
+	// looking: leaders are being looked for
+	looking bool
+	fatal   error
+	dead    chan struct{} // closed with fatal
+	wake    chan struct{}
 }
 
 // An addressed batch is one with the partition that it goes to.
@@ -196,7 +198,8 @@ func (p *producer) run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		requests, next := p.collect(ctx)
+		p.findLeaders(ctx, &rounds)
+		requests, next := p.collect()
 		for broker, lines := range requests {
 			rounds.Go(func() {
 				p.round(ctx, broker, lines)
@@ -218,8 +221,7 @@ func (p *producer) run(ctx context.Context) error {
 
 // collect takes for each broker without a request under way all lines that are ready, so
 // that one request carries them all. It returns how long to wait at most.
-func (p *producer) collect(ctx context.Context) (map[int32][]*line, time.Duration) {
-	p.findLeaders(ctx)
+func (p *producer) collect() (map[int32][]*line, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	requests, next := map[int32][]*line{}, time.Hour
@@ -247,19 +249,44 @@ func (p *producer) collect(ctx context.Context) (map[int32][]*line, time.Duratio
 	return requests, next
 }
 
-// findLeaders looks for the leaders of lines that need one.
-func (p *producer) findLeaders(ctx context.Context) {
+// findLeaders begins to look for the leaders of lines that need one, unless that is under
+// way: a broker that does not answer must not hold up what goes to the others.
+func (p *producer) findLeaders(ctx context.Context, background *sync.WaitGroup) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.looking {
+		return
+	}
 	var need []*line
+	now := time.Now()
 	for _, l := range p.lines {
-		if !l.known && !l.sending && !time.Now().Before(l.resumeAt) && (l.frozen != nil || len(l.queue) > 0) {
+		if !l.known && !l.sending && !now.Before(l.resumeAt) && (l.frozen != nil || len(l.queue) > 0) {
 			need = append(need, l)
 		}
 	}
-	p.mu.Unlock()
+	if len(need) == 0 {
+		return
+	}
+	p.looking = true
+	background.Go(func() {
+		p.look(ctx, need)
+		p.mu.Lock()
+		p.looking = false
+		p.mu.Unlock()
+		p.poke()
+	})
+}
+
+// look finds leaders, and asks the cluster once for each topic that has a line whose last
+// try failed.
+func (p *producer) look(ctx context.Context, need []*line) {
+	asked := map[string]bool{}
 	for _, l := range need {
-		id, err := p.transport.leaderOf(ctx, l.to, l.failures > 0)
-		if err != nil && l.failures > 5 {
+		p.mu.Lock()
+		anew, failures := l.failures > 0 && !asked[l.to.topic], l.failures
+		p.mu.Unlock()
+		id, err := p.transport.leaderOf(ctx, l.to, anew)
+		if err != nil && failures > 5 {
 			if gone := p.transport.gone(ctx, l.to.topic); gone != nil {
 				p.fail(gone)
 			}
@@ -271,6 +298,7 @@ func (p *producer) findLeaders(ctx context.Context) {
 			p.postpone(l)
 		}
 		p.mu.Unlock()
+		asked[l.to.topic] = asked[l.to.topic] || anew && err == nil
 		if err != nil && errors.Is(err, bridge.ErrDenied) {
 			p.fail(err)
 		}

@@ -61,8 +61,10 @@ func (m *model) leaderOf(_ context.Context, to partitionID, anew bool) (int32, e
 		m.met["no leader"]++
 		return 0, bridge.ErrTransient
 	}
-	if anew || m.leader[to] == 0 {
-		m.leader[to] = 1 + m.rng.Int32N(m.brokers)
+	for n := range int32(4) { // one answer tells of all partitions
+		if at := (partitionID{to.topic, n}); anew || m.leader[at] == 0 {
+			m.leader[at] = 1 + m.rng.Int32N(m.brokers)
+		}
 	}
 	return m.leader[to], nil
 }
@@ -325,6 +327,61 @@ func expectOrder(t *testing.T, seed uint64, m *model, records int) {
 	if total != records {
 		t.Errorf("seed %d: %d records in the logs, %d acknowledged", seed, total, records)
 	}
+}
+
+// Nobody answers who leads one partition: the others are written all the same.
+func TestSilentBrokerStallsItsOwnPartitionsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &silent{model: model{
+			rng: rand.New(rand.NewPCG(1, 0)), brokers: 1, met: map[string]int{}, max: 1000, poison: "poison",
+			leader: map[partitionID]int32{}, logs: map[partitionID]*modelLog{},
+		}, about: partitionID{"t", 3}}
+		p := newProducer(m, 1, 0)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		for n := range int32(4) {
+			p.lineTo(partitionID{"t", n}).sequence = 1<<31 - 3
+		}
+		go func() { ended <- p.run(ctx) }()
+		value := func(n int32) *piece {
+			return newPiece(partitionID{"t", n}, []entry{{Record: sarama.Record{Value: []byte("v")}, time: time.UnixMilli(1)}})
+		}
+		for n := range int32(3) {
+			if err := p.append(ctx, value(n)); err != nil { // their leaders are known now
+				t.Fatal(err)
+			}
+		}
+		stuck := make(chan error, 1)
+		go func() { stuck <- p.append(ctx, value(3)) }()
+		synctest.Wait()
+		began := time.Now()
+		for n := range int32(3) {
+			if err := p.append(ctx, value(n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if d := time.Since(began); d > 30*time.Second {
+			t.Errorf("the other partitions waited for %s", d)
+		}
+		if err := <-stuck; err != nil || time.Since(began) < time.Hour {
+			t.Errorf("not exercised: the silent partition was written after %s, %v", time.Since(began), err)
+		}
+		stop()
+		<-ended
+	})
+}
+
+// A silent cluster says only after an hour who leads one partition.
+type silent struct {
+	model
+	about partitionID
+}
+
+func (s *silent) leaderOf(ctx context.Context, to partitionID, _ bool) (int32, error) {
+	if to == s.about {
+		<-time.After(time.Hour) // of fake time
+	}
+	return s.model.leaderOf(ctx, to, false)
 }
 
 // A broker that has seen a newer epoch ends the producer for good, and one whose memory

@@ -137,8 +137,23 @@ func TestIntegrationRefresh(t *testing.T) {
 	s, sink := open()
 	running, stop := context.WithTimeout(ctx, 6*time.Second) // three times the expiry
 	defer stop()
+	saved := make(chan int, 1)
+	go func() {
+		n, store := 0, s.Checkpoints()
+		for running.Err() == nil { // the refresh must not disturb what is written meanwhile
+			if err := store.Save(ctx, bridge.Checkpoint{At: time.UnixMilli(int64(n))}); err != nil {
+				t.Errorf("save %d while the id is refreshed: %v", n, err)
+				break
+			}
+			n++
+		}
+		saved <- n
+	}()
 	if err := s.Run(running); err != nil {
 		t.Fatal(err)
+	}
+	if n := <-saved; n < 20 {
+		t.Errorf("not exercised: %d checkpoints were saved while the id was refreshed", n)
 	}
 	if err := write(ctx, sink, "0", "alive"); err != nil {
 		t.Fatalf("after three expiries: %v", err)

@@ -217,3 +217,41 @@ func TestOversizeRecordIsNamedAlone(t *testing.T) {
 		}
 	}
 }
+
+// Leaders move from broker to broker while records are written.
+func TestSinkOutlivesLeaderChanges(t *testing.T) {
+	fake, err := kfake.NewCluster(kfake.NumBrokers(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	k := newTarget(t, newBench(t, "kfake", fake.ListenAddrs()), "moving", 3)
+	const calls, n = 60, 10
+	moves := 0
+	for call := range calls {
+		if call%3 == 0 {
+			for p := range int32(3) {
+				if err := fake.MoveTopicPartition(k.name, p, int32(call/3+int(p))%3); err != nil {
+					t.Fatal(err)
+				}
+				moves++
+			}
+		}
+		k.write(t, strconv.Itoa(call%3), call*n, n)
+	}
+	for p := range 3 {
+		var last int
+		recs := everything(t, k.bench, k.name, p)
+		seen := map[string]bool{}
+		for _, r := range recs {
+			row, err := strconv.Atoi(string(r.Value))
+			if err != nil || row < last || seen[string(r.Value)] {
+				t.Errorf("partition %d offset %d holds %q behind %d", p, r.Offset, r.Value, last)
+			}
+			seen[string(r.Value)], last = true, row
+		}
+		if len(seen) != calls*n/3 {
+			t.Errorf("partition %d holds %d records, want %d, after %d moves", p, len(seen), calls*n/3, moves)
+		}
+	}
+}
