@@ -44,8 +44,6 @@ var mayImport = map[string][]string{
 	"integration/servers":       {},
 	"integration/servers/fetch": {"integration/servers"},
 
-	"integration/servers/fetch": {"integration/servers"},
-
 	"internal/flights":     {},
 	"internal/flights/gen": {},
 	"internal/fuzzall":     {},
