@@ -338,6 +338,8 @@ func (r *mirrorRun) judge(stop *stopper, err error) error {
 		return bridge.WithHint(classed{fmt.Errorf("%w before a clean end", cut), errCut}, "the next start finds out what is already on the target")
 	case err != nil && r.runner.Progress().Source.IsZero():
 		return startError{err}
+	case errors.Is(err, bridge.ErrFenced):
+		return bridge.WithHint(err, "another mirror of this workflow took the task over: leave that one running; if none runs, start this one again")
 	case errors.Is(err, bridge.ErrMissing):
 		return bridge.WithHint(err, "it was there at the start: what was deleted since is gone; begin a new workflow")
 	case err != nil:
