@@ -39,9 +39,10 @@ var mayImport = map[string][]string{
 	"bridgetest":           {"."},
 
 	// The witnesses share nothing with what they judge.
-	"integration/checker": {},
-	"integration/proxy":   {},
-	"integration/servers": {},
+	"integration/checker":       {},
+	"integration/proxy":         {},
+	"integration/servers":       {},
+	"integration/servers/fetch": {"integration/servers"},
 
 	"integration/servers/fetch": {"integration/servers"},
 
