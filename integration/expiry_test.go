@@ -57,7 +57,7 @@ func TestIntegrationExpiredParents(t *testing.T) {
 	}
 	feed(t.Context(), t, s, idle, 0)
 	c.until("the records of one shard", func(p progress) bool { return p.Read >= int64(1000+len(idle)) })
-	c.kill()
+	c.drain()
 	r := j.catchUp("state")
 	v, _ := judgeTopic(t, bench.kafka.Brokers(), j.topic, append(rows[1000:2000:2000], idle...))
 	f.runs++

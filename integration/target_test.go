@@ -296,9 +296,9 @@ func TestIntegrationSourceGone(t *testing.T) {
 		m, err := adm.Metadata(t.Context(), topic)
 		return err == nil && m.Topics[topic].Err != nil
 	})
-	j.mirror("state").stops(8, "deleted")
+	j.mirror("state").stops(8, "does not exist")
 	createTopic(t, brokers, topic, 3)
-	j.mirror("state").stops(8, "recreated")
+	j.mirror("state").stops(8, "deleted and created anew")
 	if n := len(inStream(t, srv.URL(), "target")); n != 1000 {
 		t.Errorf("the refused starts wrote %d records", n-1000)
 	}
