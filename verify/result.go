@@ -87,6 +87,8 @@ type Result struct {
 	Through []Through `json:"verified_through,omitempty"`
 	// Root is "sha256:" and the digest over all Windows; see RootOf.
 	Root string `json:"root"`
+
+	open int64 // records of windows that are inconclusive
 }
 
 // A Scope says what a run was asked to look at.
