@@ -387,6 +387,7 @@ func (r *run) occur(t *targetPart, s *sourcePart, w *window, p *placed) {
 	if o != first {
 		w.Repeats.add(p.digest, p.size)
 		s.between(p.cell, p.at, top)
+		r.afterChildren(t, s, p) // it may be the first one after all, and late
 		return
 	}
 	r.Suspects--

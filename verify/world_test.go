@@ -40,6 +40,9 @@ func (n byHash) Route(r *bridge.Record) (keymap.Route, error) {
 
 var workflowKey = bridge.WorkflowKey{1, 2, 3}
 
+// windowRecords is how many records a window of the tests holds.
+const windowRecords = 12
+
 // A world is a source, and what a mirror made of it through faults and reshards.
 type world struct {
 	t        *testing.T
@@ -113,7 +116,7 @@ func (w *world) produce(n, keys int) {
 			rec.Headers = []bridge.Header{{Key: "h", Value: fmt.Append(nil, w.rng.IntN(9))}, {Key: "h", Value: nil}}
 		}
 		w.put(rec)
-		if w.rng.IntN(12) == 0 {
+		if w.rng.IntN(4) == 0 {
 			w.put(rec)
 			if w.from == memstream.Kinesis {
 				continue // within the same millisecond: an equal record
@@ -184,7 +187,7 @@ func (w *world) acknowledged(context.Context) (map[string]bridge.Row, error) {
 func (w *world) verifier(target *memstream.Stream) *verify.Verifier {
 	v := &verify.Verifier{
 		Workflow: "wf", ID: "run", Source: w.src.Source("wf"), Target: target.Source("wf"), Keys: w.keys, Key: workflowKey,
-		Acknowledged: w.acknowledged, WindowRecords: 40, MaxSamples: 1 << 20, Window: 1000 * time.Hour,
+		Acknowledged: w.acknowledged, WindowRecords: windowRecords, MaxSamples: 1 << 20, Window: 1000 * time.Hour,
 	}
 	if w.to == memstream.Kafka {
 		v.Keeps = verify.Keeps{Time: true, Headers: true, Nulls: true}
