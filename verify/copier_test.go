@@ -36,7 +36,7 @@ type copier struct {
 	byKey  map[string][]*line
 	stamp  *bridge.Stamp
 	ledger bool // the target's records carry nothing: a ledger does
-	dead   *memstream.Stream
+	dead   letters
 	// pending are the results of the entry that is being filled.
 	pending []bridge.Settled
 }
@@ -53,7 +53,6 @@ func newCopier(w *world) *copier {
 			c.byKey[string(s.Record.Key)] = append(c.byKey[string(s.Record.Key)], l)
 		}
 	}
-	c.dead = memstream.New(memstream.Config{Name: "dead", Calm: true})
 	return c
 }
 
@@ -81,7 +80,7 @@ func (c *copier) write() (*memstream.Stream, verify.LedgerReader) {
 		switch {
 		case l.dead:
 			if !l.dropped {
-				c.put(c.dead, []*line{l}, []bridge.Record{{Key: l.rec.Key, Value: l.rec.Value, Headers: l.rec.Headers, Time: l.rec.Time, Origin: l.was, Partition: "0"}})
+				c.dead = append(c.dead, bridge.DeadLetter{Origin: l.was, Key: l.rec.Key, Value: l.rec.Value, Headers: l.rec.Headers, Time: l.rec.Time})
 			}
 		case !l.dropped:
 			out, recs = append(out, l), append(recs, c.outgoing(l))
@@ -185,13 +184,17 @@ func between(p verify.Place, taken map[string]bool) verify.Place {
 	}
 }
 
-var _ verify.LedgerReader = readerFunc(nil)
+// letters are dead letters to read; each is there twice, as after a restart.
+type letters []bridge.DeadLetter
 
-// A readerFunc is a ledger to read.
-type readerFunc func(ctx context.Context, after bridge.Position) iter.Seq2[bridge.LedgerEntry, error]
-
-func (f readerFunc) Read(ctx context.Context, after bridge.Position) iter.Seq2[bridge.LedgerEntry, error] {
-	return f(ctx, after)
+func (l letters) Read(context.Context) iter.Seq2[bridge.DeadLetter, error] {
+	return func(yield func(bridge.DeadLetter, error) bool) {
+		for _, d := range append(slices.Clone(l), l...) {
+			if !yield(d, nil) {
+				return
+			}
+		}
+	}
 }
 
 // A lie is a difference that a run must report, by class and both coordinates.

@@ -182,7 +182,10 @@ var damages = []damage{
 		return append(one(verify.Missing, own[i+1], nil), one(verify.Duplicate, own[i], d)...)
 	}},
 	{name: "lost dead letter", do: func(c *copier, own []*line, i int) []truth {
-		own[i].dead, own[i].dropped = true, true
+		for _, l := range own {
+			l.dead = true // all of the key's, and all but one arrive
+		}
+		own[i].dropped = true
 		return one(verify.Missing, own[i], nil)
 	}},
 }

@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
 )
@@ -14,45 +13,38 @@ const maxDead = 1 << 20
 // eachDead reads all dead letters that are there now, and calls fn for the first of each
 // coordinate, as it would stand on the target.
 func (r *run) eachDead(ctx context.Context, fn func(s *sourcePart, p prepared)) error {
-	src := r.v.DeadLetters
-	if src == nil {
+	if r.v.DeadLetters == nil {
 		return nil
-	}
-	parts, err := retry(ctx, func() ([]bridge.Partition, error) { return src.Partitions(ctx) })
-	if err != nil {
-		return fmt.Errorf("list the dead letters: %w", err)
 	}
 	seen := map[coord]bool{}
 	dg := r.canon.digester()
-	d := &drill{r: r}
-	for _, part := range parts {
-		began := time.Now()
-		err := d.scan(ctx, src, part.ID, bridge.Position{}, time.Time{}, func(b bridge.Batch) bool {
-			for i := range b.Records {
-				r.deadLetter(dg, &b.Records[i], seen, fn)
+	_, err := retry(ctx, func() (struct{}, error) {
+		for letter, err := range r.v.DeadLetters.Read(ctx) {
+			if err != nil {
+				return struct{}{}, fmt.Errorf("read the dead letters: %w", err)
 			}
-			return b.Ended || b.Behind == 0 && b.Asked.After(began)
-		})
-		if err != nil {
-			return fmt.Errorf("read the dead letters: %w", err)
+			r.deadLetter(dg, &letter, seen, fn)
 		}
-	}
-	return nil
+		return struct{}{}, nil
+	})
+	return err
 }
 
-func (r *run) deadLetter(dg *digester, rec *bridge.Record, seen map[coord]bool, fn func(*sourcePart, prepared)) {
-	s := r.sourceByID[rec.Origin.Partition]
-	if rec.Origin.Stream != r.source.String() || s == nil || len(seen) >= maxDead {
+func (r *run) deadLetter(dg *digester, l *bridge.DeadLetter, seen map[coord]bool, fn func(*sourcePart, prepared)) {
+	s := r.sourceByID[l.Origin.Partition]
+	if l.Origin.Stream != r.source.String() || s == nil || len(seen) >= maxDead {
 		return
 	}
-	c := coordOf(s.Index, rec.Origin.Position)
+	c := coordOf(s.Index, l.Origin.Position)
 	if seen[c] {
 		return
 	}
 	seen[c] = true
-	as := *rec
-	as.Partition, as.Position, as.Origin = rec.Origin.Partition, rec.Origin.Position, bridge.Coordinate{}
-	fn(s, r.prepare(dg, s.ID, &as))
+	rec := bridge.Record{
+		Key: l.Key, Value: l.Value, Headers: l.Headers, Time: l.Time,
+		Partition: l.Origin.Partition, Position: l.Origin.Position,
+	}
+	fn(s, r.prepare(dg, s.ID, &rec))
 }
 
 // readDeadLetters books what the mirror put aside of the given windows. A place that

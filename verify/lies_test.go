@@ -77,7 +77,7 @@ func tell(t *testing.T, w *world, kind damage, ledger bool) int {
 	}
 	dst, log := c.write()
 	v := w.verifier(dst)
-	v.DeadLetters = c.dead.Source("wf")
+	v.DeadLetters = c.dead
 	if ledger {
 		v.Ledger = log
 	}

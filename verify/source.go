@@ -185,7 +185,8 @@ func (r *run) prepare(d *digester, partition string, rec *bridge.Record) prepare
 		key = route.Key
 	}
 	p := prepared{at: rec.Position, time: rec.Time, cell: d.cell(key), key: d.keyHash(key)}
-	p.dropped = rec.Origin.Stream == r.target.String()
+	// What came from the target is home, and what no reader is given was never to be carried.
+	p.dropped = rec.Origin.Stream == r.target.String() || errors.Is(rec.Refused, bridge.ErrDropped)
 	p.content, p.size = d.of(key, rec)
 	p.digest = d.bind(p.content, partition, rec.Position)
 	return p

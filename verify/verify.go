@@ -19,6 +19,12 @@ type LedgerReader interface {
 	Read(ctx context.Context, after bridge.Position) iter.Seq2[bridge.LedgerEntry, error]
 }
 
+// A DeadLetterReader shows what the mirror put aside, copies and all, up to what is there
+// at the time of the call.
+type DeadLetterReader interface {
+	Read(ctx context.Context) iter.Seq2[bridge.DeadLetter, error]
+}
+
 // A Store keeps the state of one run, so that it can be resumed. What is saved replaces
 // what was saved before, wholly or not at all.
 type Store interface {
@@ -70,9 +76,8 @@ type Verifier struct {
 	Target bridge.Source
 	// Ledger gives the records of Target their coordinates; nil if they carry them.
 	Ledger LedgerReader
-	// DeadLetters holds what the mirror put aside, each record with its coordinate in
-	// Origin and otherwise as it stood in the source; nil if there are none.
-	DeadLetters bridge.Source
+	// DeadLetters holds what the mirror put aside; nil if there is no such place.
+	DeadLetters DeadLetterReader
 	Keys        keymap.Strategy
 	Key         bridge.WorkflowKey
 	Keeps       Keeps
