@@ -222,10 +222,10 @@ func (r *run) verdict(res *Result) {
 	switch {
 	case r.Phase != phaseDone && !r.v.Continuous:
 		say("the run is not finished")
-	case res.Totals.SourceRecords == 0:
-		say("no record was read: there is nothing to judge")
 	case r.v.Quick:
 		say("only ranges were compared, not records")
+	case res.Totals.SourceRecords == 0:
+		say("no record was read: there is nothing to judge")
 	}
 	res.Verdict = Consistent
 	if len(res.Reasons) > 0 {
