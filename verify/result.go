@@ -172,11 +172,11 @@ type Totals struct {
 	Dropped          int64 `json:"dropped,string"`      // declared drops
 	// Foreign counts target records without provenance of this workflow.
 	Foreign int64 `json:"foreign,string"`
-	// Missing and Extra repeat the findings, to make the balance hold.
+	// Missing and Extra repeat the findings. Extra is in no other figure but TargetRecords.
 	Missing int64 `json:"missing,string"`
 	Extra   int64 `json:"extra,string"`
 	// Balance is the sum in words and figures:
-	// "source 10 = target firsts 9 + dead letters 1 + dropped 0 + missing 0 - extra 0".
+	// "source 10 = target firsts 8 + dead letters 1 + dropped 0 + missing 1".
 	Balance  string `json:"balance"`
 	Balanced bool   `json:"balanced"`
 	// BytesRead is what was fetched from each side, drills and second reads included.

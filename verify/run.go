@@ -204,7 +204,7 @@ func (r *run) listTarget(ctx context.Context) error {
 		r.keyed = r.keyed || p.FirstHash != ""
 	}
 	_, offsets := r.v.Source.(bridge.Ender)
-	r.bitmapped = r.keyed && offsets
+	r.bitmapped = r.keyed && offsets && !r.v.noBitmap
 	return nil
 }
 

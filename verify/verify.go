@@ -117,6 +117,8 @@ type Verifier struct {
 	ReadShare  float64
 	AcceptLoss []string
 	Decoders   string
+
+	noBitmap bool // in a test, to see what the bitmap is good for
 }
 
 // ErrStopped is the cause to cancel a run with that is to be resumed later.
