@@ -39,6 +39,7 @@ type copier struct {
 	dead   letters
 	// pending are the results of the entry that is being filled.
 	pending []bridge.Settled
+	hold    int // so many lines at the end are kept back, for late
 }
 
 func newCopier(w *world) *copier {
@@ -86,7 +87,9 @@ func (c *copier) write() (*memstream.Stream, verify.LedgerReader) {
 			out, recs = append(out, l), append(recs, c.outgoing(l))
 		}
 	}
-	c.put(dst, out, recs)
+	n := len(out) - c.hold
+	c.put(dst, out[:n], recs[:n])
+	c.w.late = func(dst *memstream.Stream) { c.put(dst, out[n:], recs[n:]) }
 	if !c.ledger {
 		return dst, nil
 	}

@@ -54,6 +54,7 @@ type world struct {
 	keys     keymap.Strategy
 	source   bridge.Identity
 	puts     int
+	late     func(dst *memstream.Stream) // writes what a copier kept back
 }
 
 func newWorld(t *testing.T, seed uint64, from, to memstream.Flavour) *world {
