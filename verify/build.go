@@ -106,6 +106,13 @@ func (r *run) through() (out []Through) {
 }
 
 func (r *run) windows(res *Result) {
+	if r.All != nil {
+		w := r.contentWindow()
+		res.Windows = append(res.Windows, w)
+		res.cover(w)
+		res.Totals.Repeats, res.Totals.TargetFirsts = r.All.Copies, w.Source.Count-w.Findings.Missing
+		return
+	}
 	for _, s := range r.Sources {
 		for _, w := range s.Windows {
 			v := Window{
@@ -185,6 +192,12 @@ func (r *run) algorithm(res *Result) {
 		Method: "watermark per target partition and source partition, and lineage", Coverage: "all",
 		Pairs: int64(len(r.Marks)), Suspects: r.Suspects, Violations: res.Findings.Reordered,
 	}
+	if r.All != nil {
+		res.Algorithm.Digest = "sha256/128 keyed"
+		res.Order.Method, res.Order.Coverage = "a chain of contents of each key", r.All.orderCoverage()
+		res.Order.Pairs = int64(len(r.All.Chains))
+		return
+	}
 	if r.bitmapped {
 		res.Order.Method = "bitmap of 2^20 offsets and last offset of each key, per source partition"
 		res.Order.Pairs = int64(len(r.Sources))
@@ -222,6 +235,8 @@ func (r *run) verdict(res *Result) {
 	switch {
 	case r.Phase != phaseDone && !r.v.Continuous:
 		say("the run is not finished")
+	case r.All != nil && r.All.Reason != "":
+		say("%s", r.All.Reason)
 	case r.v.Quick:
 		say("only ranges were compared, not records")
 	case res.Totals.SourceRecords == 0:

@@ -26,15 +26,13 @@ type canon struct {
 	key     bridge.WorkflowKey
 	keeps   Keeps
 	content bool // there are no coordinates
-	cells   *bridge.Tagger
 	keys    *bridge.Tagger
 }
 
 func newCanon(key bridge.WorkflowKey, keeps Keeps, content bool) *canon {
 	return &canon{
 		key: key, keeps: keeps, content: content,
-		cells: bridge.NewTagger(key, "verify cells"),
-		keys:  bridge.NewTagger(key, "verify keys"),
+		keys: bridge.NewTagger(key, "verify keys"),
 	}
 }
 
@@ -129,7 +127,9 @@ func (c *canon) bind(content digest, partition string, at bridge.Position) diges
 }
 
 // cell is the slice of the keys that a key belongs to.
-func (c *canon) cell(key []byte) int { return int(c.cells.Sum(key) % cellsPerWindow) }
+func (c *canon) cell(key []byte) int { return cellOf(c.keyHash(key)) }
+
+func cellOf(keyHash uint64) int { return int(keyHash >> 32 % cellsPerWindow) }
 
 // keyHash stands for a key in tables and reports.
 func (c *canon) keyHash(key []byte) uint64 { return c.keys.Sum(key) }

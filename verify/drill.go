@@ -265,9 +265,11 @@ func size(recs []bridge.Record) (n int64) {
 
 // scan reads a partition behind a position until fn has enough.
 func (d *drill) scan(ctx context.Context, src bridge.Source, partition string, after bridge.Position, tip time.Time, fn func(bridge.Batch) bool) error {
-	reader, err := retry(ctx, func() (bridge.Reader, error) {
-		return src.Open(ctx, partition, bridge.Start{After: after, Tip: tip})
-	})
+	return d.scanFrom(ctx, src, partition, bridge.Start{After: after, Tip: tip}, fn)
+}
+
+func (d *drill) scanFrom(ctx context.Context, src bridge.Source, partition string, start bridge.Start, fn func(bridge.Batch) bool) error {
+	reader, err := retry(ctx, func() (bridge.Reader, error) { return src.Open(ctx, partition, start) })
 	if err != nil {
 		return err
 	}

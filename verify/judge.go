@@ -39,12 +39,10 @@ type excess struct {
 
 // A pass is all that one look at the suspect cells showed.
 type pass struct {
-	seen  map[seenKey]sighting
-	more  map[excess]int64 // beyond maxFindings
-	left  map[*window]map[int]tally
-	lost  map[*window]string
-	tail  bool
-	empty bool
+	seen map[seenKey]sighting
+	more map[excess]int64 // beyond maxFindings
+	left map[*window]map[int]tally
+	lost map[*window]string // why a window cannot be judged; nil stands for what has none
 }
 
 // closedWindows are the windows that can be judged: all if closed is zero, else those
@@ -82,9 +80,13 @@ func (r *run) judge(ctx context.Context, windows []*drillWindow) error {
 	}
 	strays := r.Strays
 	r.mu.Unlock()
-	confirmed, last, err := r.confirm(ctx, bad, strays)
-	if err != nil {
-		return err
+	confirmed, last := []sighting(nil), &pass{}
+	if len(bad) > 0 || len(strays) > 0 {
+		var err error
+		confirmed, last, err = r.confirm(ctx, func(ctx context.Context, again bool) (*pass, error) { return r.look(ctx, bad, strays, again) })
+		if err != nil {
+			return err
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -102,13 +104,10 @@ func (r *run) judge(ctx context.Context, windows []*drillWindow) error {
 }
 
 // confirm looks until two looks in a row show the same, settle apart.
-func (r *run) confirm(ctx context.Context, bad []*drillWindow, strays []stray) ([]sighting, *pass, error) {
+func (r *run) confirm(ctx context.Context, look func(ctx context.Context, again bool) (*pass, error)) ([]sighting, *pass, error) {
 	before := &pass{}
-	if len(bad) == 0 && len(strays) == 0 {
-		return nil, before, nil
-	}
 	for n := range passes {
-		now, err := r.look(ctx, bad, strays, n > 0)
+		now, err := look(ctx, n > 0)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -124,9 +123,7 @@ func (r *run) confirm(ctx context.Context, bad []*drillWindow, strays []stray) (
 		}
 	}
 	for _, s := range before.seen {
-		if s.w != nil {
-			before.lost[s.w] = "differences changed with every look"
-		}
+		before.lost[s.w] = "differences changed with every look"
 	}
 	return nil, before, nil
 }
@@ -279,6 +276,11 @@ func (r *run) find(f Finding, w *window) {
 	} else {
 		r.Loose.add(f.Class, f.Records)
 	}
+	r.sample(f)
+}
+
+// sample keeps a difference if there are not enough of its class yet. The lock is held.
+func (r *run) sample(f Finding) {
 	n := 0
 	for i := range r.Confirmed {
 		if r.Confirmed[i].Class == f.Class {

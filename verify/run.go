@@ -76,6 +76,7 @@ type book struct {
 	Lows      watermarks // the first position of each pair
 	Bitmaps   map[string]*bitmap
 	Tables    map[string]*orderTable
+	All       *contentBook // in content mode
 	Strays    []stray
 	Foreign   int64
 	Beyond    int64

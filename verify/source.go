@@ -120,6 +120,11 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 	if s.Done || l.set && !l.at.After(s.Through) {
 		return nil
 	}
+	if r.v.Content {
+		if err := r.waitForSources(ctx, s); err != nil {
+			return err
+		}
+	}
 	start := bridge.Start{After: s.Through}
 	if s.Through.IsZero() {
 		start.After, start.At = r.v.Select.After[s.ID], r.v.Select.From
@@ -184,7 +189,8 @@ func (r *run) prepare(d *digester, partition string, rec *bridge.Record) prepare
 	if route, err := r.v.Keys.Route(rec); err == nil {
 		key = route.Key
 	}
-	p := prepared{at: rec.Position, time: rec.Time, cell: d.cell(key), key: d.keyHash(key)}
+	p := prepared{at: rec.Position, time: rec.Time, key: d.keyHash(key)}
+	p.cell = cellOf(p.key)
 	// What came from the target is home, and what no reader is given was never to be carried.
 	p.dropped = rec.Origin.Stream == r.target.String() || errors.Is(rec.Refused, bridge.ErrDropped)
 	p.content, p.size = d.of(key, rec)
@@ -212,8 +218,9 @@ func (r *run) bookSource(s *sourcePart, list []prepared, b bridge.Batch, over bo
 	s.LastRecord = clonePosition(s.LastRecord)
 	if through.After(s.Through) {
 		s.Through = clonePosition(through)
-		w := r.growing(s)
-		w.Through = s.Through
+		if !r.v.Content {
+			r.growing(s).Through = s.Through
+		}
 	}
 	if n := len(s.Windows); n > 0 {
 		r.cut(s.Windows[n-1], now, b.Ended)
@@ -233,6 +240,11 @@ func (r *run) bookSource(s *sourcePart, list []prepared, b bridge.Batch, over bo
 // bookRecord adds one record to its window. The lock is held.
 func (r *run) bookRecord(s *sourcePart, p *prepared, now time.Time) {
 	if r.keys != nil && !r.keys[p.key] {
+		return
+	}
+	if r.v.Content {
+		r.bookContent(s, p)
+		s.Through, s.LastRecord = p.at, p.at
 		return
 	}
 	w := r.growing(s)

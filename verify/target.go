@@ -179,12 +179,13 @@ func (r *run) place(d *digester, t *targetPart, rec *bridge.Record) placed {
 			p.origin, p.foreign = bridge.Coordinate{}, false
 		}
 	}
-	if !p.foreign && p.origin.Stream != r.source.String() {
+	if r.v.Content || !p.foreign && p.origin.Stream != r.source.String() {
 		p.origin = bridge.Coordinate{}
 	}
 	own := bridge.Record{Key: rec.Key, Value: rec.Value, Headers: headers, Time: rec.Time}
 	p.time = rec.Time
-	p.cell, p.key = d.cell(rec.Key), d.keyHash(rec.Key)
+	p.key = d.keyHash(rec.Key)
+	p.cell = cellOf(p.key)
 	p.content, p.size = d.of(rec.Key, &own)
 	p.right = r.placedRight(t, rec.Key)
 	if p.origin.IsZero() {
@@ -205,9 +206,6 @@ func (p *placed) bind(c *canon) {
 func (r *run) placedRight(t *targetPart, key []byte) bool {
 	if r.keyed {
 		return t.hash.holds(key)
-	}
-	if r.v.Content {
-		return true
 	}
 	route, err := r.v.Keys.Route(&bridge.Record{Key: key})
 	return err != nil || route.Partition == "" || route.Partition == t.ID
@@ -285,6 +283,10 @@ func (r *run) bookTarget(t *targetPart, after bridge.Position, list []placed) {
 			t.First = clonePosition(p.position)
 		}
 		t.Last = clonePosition(p.position)
+		if r.v.Content {
+			r.bookTargetContent(t, p)
+			continue
+		}
 		if p.origin.IsZero() {
 			if !r.early(t, after, p) {
 				r.stray(t, after, p)

@@ -94,6 +94,10 @@ type Verifier struct {
 	// coordinates as multisets.
 	Quick, Final, Continuous, Content bool
 	Watch                             time.Duration
+	// RecordID, in content mode, is what a record is known by on both sides, such as a
+	// header or a field of its value; nil if this one has none. If the function is nil a
+	// changed record is one that is missing and one that is extra.
+	RecordID func(r *bridge.Record) []byte
 	// Compacted says that the source forgets records that were mirrored.
 	Compacted bool
 	// Natives says that others may write to the target by now: records without a
@@ -107,6 +111,7 @@ type Verifier struct {
 	Stall         time.Duration // without a move, before a partition counts as unread; 10 min if zero
 	MaxSamples    int           // of each class; 10 if zero
 	DrillRecords  int           // that are held at a time; 2^20 if zero
+	OrderKeys     int           // whose order is followed in content mode; 2^20 if zero
 	Parallel      int           // partitions of a side read at a time; 64 if zero
 
 	Store     Store         // nil keeps nothing
@@ -137,6 +142,7 @@ func (v *Verifier) defaults() error {
 	setInt(&v.MaxSamples, 10)
 	setInt(&v.DrillRecords, 1<<20)
 	setInt(&v.Parallel, 64)
+	setInt(&v.OrderKeys, 1<<20)
 	if v.Logger == nil {
 		v.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}

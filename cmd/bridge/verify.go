@@ -69,7 +69,7 @@ func (a *app) verifyRun(c *cli.Context) error {
 	r := &verifyRun{settings: settings{Config: l, Log: log}, options: o, progress: c.Duration("progress-interval")}
 	return a.runVerify(c.Context, r, func() (err error) {
 		if r.dir, err = newRun(l); err == nil {
-			err = r.dir.writeJSON(fileOptions, o)
+			err = r.dir.writeJSON(fileOptions, r.options)
 		}
 		return err
 	})
@@ -127,8 +127,13 @@ func (s settings) workflow(ctx context.Context) (state.Workflow, error) {
 // runVerify opens both ends, makes a place for the run with begin, and compares.
 func (a *app) runVerify(ctx context.Context, r *verifyRun, begin func() error) (err error) {
 	w, err := r.workflow(ctx)
-	if err != nil {
+	if err != nil && (!r.options.Content || w.Name != "") {
 		return err
+	}
+	if w.Name == "" {
+		if w, err = r.options.stranger(r.Config); err != nil {
+			return err
+		}
 	}
 	ends, err := a.adapters.witness(ctx, r.settings, w)
 	if err != nil {
@@ -157,6 +162,19 @@ func (a *app) runVerify(ctx context.Context, r *verifyRun, begin func() error) (
 		return err
 	}
 	return verdictError(res)
+}
+
+// stranger stands for a workflow that was not begun: the copy is another program's.
+func (o *verifyOptions) stranger(l *loaded) (state.Workflow, error) {
+	w := state.Workflow{Direction: state.Direction(l.Direction)}
+	if o.Key != "" {
+		key, err := bridge.ParseWorkflowKey(o.Key)
+		w.Key = key
+		return w, err
+	}
+	key, err := bridge.NewWorkflowKey()
+	w.Key, o.Key = key, key.Reveal()
+	return w, err
 }
 
 // compare runs until the end, a signal, or somebody asks it to stop.

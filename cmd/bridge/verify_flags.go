@@ -1,7 +1,11 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,6 +33,11 @@ type verifyOptions struct {
 	Window     time.Duration              `json:"window,omitempty"`
 	Samples    int                        `json:"samples,omitempty"`
 	MaxRepeats int64                      `json:"max_repeats"` // -1: any number
+	Content    bool                       `json:"content,omitempty"`
+	Compare    []string                   `json:"compare,omitempty"`
+	RecordID   string                     `json:"record_id,omitempty"`
+	// Key is that of a content run without a workflow, so that it can be resumed.
+	Key string `json:"key,omitempty"`
 }
 
 // runFlags are those of verify run.
@@ -47,6 +56,9 @@ func runFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "window", Usage: "longest time that one window covers; goes before verify.window of the file"},
 		&cli.IntFlag{Name: "samples", Value: 1000, Usage: "how many differences of each kind are kept one by one"},
 		&cli.Int64Flag{Name: "max-repeats", Value: -1, Usage: "more repeated records than this make the run inconsistent; -1 reports them only"},
+		&cli.BoolFlag{Name: "content", Usage: "compare a copy that another program made, whose records carry no coordinates: contents, and the order of each key"},
+		&cli.StringSliceFlag{Name: "compare", Usage: "with --content: `PART`s that must be the same beside key and value: time, headers (repeat for both)"},
+		&cli.StringFlag{Name: "record-id", Usage: "with --content: header:NAME or a JSON pointer into the value, by which a changed record is told from a lost one"},
 		&cli.DurationFlag{Name: "progress-interval", Value: 30 * time.Second, Usage: "how often progress is logged; 0s is never"},
 	}
 }
@@ -59,6 +71,10 @@ func verifyOptionsOf(c *cli.Context, l *loaded) (verifyOptions, error) {
 		Partitions: c.StringSlice("partition"), Keys: c.StringSlice("key"),
 		Settle: time.Duration(l.Verify.Settle), Window: time.Duration(l.Verify.Window),
 		Samples: c.Int("samples"), MaxRepeats: c.Int64("max-repeats"),
+		Content: c.Bool("content"), Compare: c.StringSlice("compare"), RecordID: c.String("record-id"),
+	}
+	if err := o.checkContent(); err != nil {
+		return o, err
 	}
 	kinds := 0
 	for _, set := range []bool{o.Quick, o.Final, o.Continuous} {
@@ -67,7 +83,7 @@ func verifyOptionsOf(c *cli.Context, l *loaded) (verifyOptions, error) {
 		}
 	}
 	if kinds > 1 {
-		return o, usage(fmt.Errorf("--quick, --final and --continuous exclude each other"))
+		return o, usage(errors.New("--quick, --final and --continuous exclude each other"))
 	}
 	for name, d := range map[string]*time.Duration{"settle": &o.Settle, "window": &o.Window} {
 		if c.IsSet(name) {
@@ -78,7 +94,7 @@ func verifyOptionsOf(c *cli.Context, l *loaded) (verifyOptions, error) {
 		}
 	}
 	if o.Samples < 1 || o.Watch < 0 || o.Drain <= 0 {
-		return o, usage(fmt.Errorf("--samples and --drain-timeout take positive values, --watch none below 0"))
+		return o, usage(errors.New("--samples and --drain-timeout take positive values, --watch none below 0"))
 	}
 	var err error
 	if o.From, o.After, err = bound("from", c.StringSlice("from")); err != nil {
@@ -86,7 +102,7 @@ func verifyOptionsOf(c *cli.Context, l *loaded) (verifyOptions, error) {
 	}
 	o.To, o.Through, err = bound("to", c.StringSlice("to"))
 	if err == nil && (o.Final || o.Continuous) && len(c.StringSlice("to")) > 0 {
-		err = usage(fmt.Errorf("--to does not go with --final or --continuous"))
+		err = usage(errors.New("--to does not go with --final or --continuous"))
 	}
 	return o, err
 }
@@ -121,4 +137,72 @@ func (o verifyOptions) apply(v *verify.Verifier) {
 		v.Select.Keys = append(v.Select.Keys, []byte(k))
 	}
 	v.Settle, v.Window, v.MaxSamples = o.Settle, o.Window, o.Samples
+	if v.Content = o.Content; o.Content {
+		v.Acknowledged, v.Ledger, v.Format = nil, nil, "none"
+		v.Keeps = verify.Keeps{Nulls: v.Keeps.Nulls, Time: slices.Contains(o.Compare, "time"), Headers: slices.Contains(o.Compare, "headers")}
+		v.RecordID = recordID(o.RecordID)
+	}
+}
+
+// checkContent judges the flags of content mode.
+func (o verifyOptions) checkContent() error {
+	if !o.Content {
+		if len(o.Compare) > 0 || o.RecordID != "" {
+			return usage(errors.New("--compare and --record-id go with --content"))
+		}
+		return nil
+	}
+	if o.Quick || o.Final || o.Continuous {
+		return usage(errors.New("--content does not go with --quick, --final or --continuous"))
+	}
+	for _, part := range o.Compare {
+		if part != "time" && part != "headers" {
+			return usage(fmt.Errorf("--compare %q is not time or headers", part))
+		}
+	}
+	if id := o.RecordID; id != "" && !strings.HasPrefix(id, "header:") && !strings.HasPrefix(id, "/") {
+		return usage(fmt.Errorf("--record-id %q is not header:NAME and not a JSON pointer such as /id", id))
+	}
+	return nil
+}
+
+// recordID is how a record is known, nil if no way was given.
+func recordID(how string) func(*bridge.Record) []byte {
+	if name, ok := strings.CutPrefix(how, "header:"); ok {
+		return func(r *bridge.Record) []byte {
+			for _, h := range slices.Backward(r.Headers) {
+				if h.Key == name {
+					return h.Value
+				}
+			}
+			return nil
+		}
+	}
+	if how == "" {
+		return nil
+	}
+	steps := strings.Split(how, "/")[1:]
+	for i, s := range steps {
+		steps[i] = strings.NewReplacer("~1", "/", "~0", "~").Replace(s)
+	}
+	return func(r *bridge.Record) []byte { return pointed(r.Value, steps) }
+}
+
+// pointed is the JSON at a path, nil if there is none.
+func pointed(value []byte, steps []string) []byte {
+	at := json.RawMessage(value)
+	for _, step := range steps {
+		var object map[string]json.RawMessage
+		if json.Unmarshal(at, &object) == nil {
+			at = object[step]
+			continue
+		}
+		var list []json.RawMessage
+		i, err := strconv.Atoi(step)
+		if err != nil || json.Unmarshal(at, &list) != nil || i < 0 || i >= len(list) {
+			return nil
+		}
+		at = list[i]
+	}
+	return at
 }

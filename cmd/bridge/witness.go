@@ -59,11 +59,11 @@ func (p *pair) verifier(ctx context.Context, w state.Workflow) (*verify.Verifier
 	if err != nil {
 		return nil, err
 	}
-	if keys.Name() != w.Pinned.Keymap {
+	if w.Name != "" && keys.Name() != w.Pinned.Keymap {
 		return nil, fmt.Errorf("the workflow places keys by %s, the configuration by %s: %w", w.Pinned.Keymap, keys.Name(), bridge.ErrState)
 	}
 	return p.compare(ctx, w, &verify.Verifier{
-		Workflow: w.Name, Direction: p.Config.Direction, Keys: keys, Key: w.Key, Logger: p.Log,
+		Workflow: p.Config.Workflow, Direction: p.Config.Direction, Keys: keys, Key: w.Key, Logger: p.Log,
 		Acknowledged: p.acknowledged(w), AcceptLoss: p.Config.AcceptLoss,
 		ReadShare: float64(p.Config.Verify.ReadShare) / 1000,
 	})
@@ -72,6 +72,7 @@ func (p *pair) verifier(ctx context.Context, w state.Workflow) (*verify.Verifier
 // sameEnds holds that stream and topic are those that the workflow began with.
 func sameEnds(w state.Workflow, p *pair) error {
 	switch {
+	case w.Name == "": // it was not begun: the copy is another program's
 	case p.source != w.Pinned.Source:
 		return bridge.WithHint(fmt.Errorf("the source is %s, the workflow began with %s: %w", p.source, w.Pinned.Source, bridge.ErrChanged),
 			"what was mirrored came from another stream or topic: there is nothing to compare it with")
