@@ -47,6 +47,8 @@ func (r *run) scope() Scope {
 		s.From = v.Select.From.UTC().Format(time.RFC3339Nano)
 	}
 	switch {
+	case v.Continuous:
+		s.To = "verified through"
 	case len(v.Select.Through) > 0:
 		s.To = "positions"
 	case !v.Select.To.IsZero():

@@ -66,9 +66,13 @@ func (a *app) verifyRun(c *cli.Context) error {
 	if c.NArg() > 0 {
 		return usage(fmt.Errorf("verify run takes no argument, found %q", c.Args().First()))
 	}
+	name := c.String("name")
+	if name != "" && !runName.MatchString(name) {
+		return usage(fmt.Errorf("--name %q is not a name of up to 100 letters, digits, - and _", name))
+	}
 	r := &verifyRun{settings: settings{Config: l, Log: log}, options: o, progress: c.Duration("progress-interval")}
 	return a.runVerify(c.Context, r, func() (err error) {
-		if r.dir, err = newRun(l); err == nil {
+		if r.dir, err = newRun(l, name); err == nil {
 			err = r.dir.writeJSON(fileOptions, r.options)
 		}
 		return err

@@ -43,6 +43,7 @@ type verifyOptions struct {
 // runFlags are those of verify run.
 func runFlags() []cli.Flag {
 	return []cli.Flag{
+		&cli.StringFlag{Name: "name", Usage: "call the run so; by default by its time"},
 		&cli.BoolFlag{Name: "quick", Usage: "look at ranges only; takes seconds, and is inconclusive at best"},
 		&cli.BoolFlag{Name: "final", Usage: "take a fence of all that is in the source, wait for the mirror, judge, then watch for stragglers"},
 		&cli.BoolFlag{Name: "continuous", Usage: "go on beside the mirror until stopped"},

@@ -2,14 +2,17 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -37,11 +40,25 @@ type runDir struct {
 // runsDir is where the runs of a workflow are kept.
 func (l *loaded) runsDir() string { return filepath.Join(l.stateDir(), l.Workflow+".verify") }
 
-// newRun makes a directory for a run that begins now.
-func newRun(l *loaded) (*runDir, error) {
-	id := strings.Replace(now().Format("20060102-150405.000"), ".", "", 1) + "-" + strings.ToLower(rand.Text()[:4])
+// runName is what a run may be called.
+var runName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
+
+// newRun makes a directory for a run that begins now. Without a name it is named by the
+// time.
+func newRun(l *loaded, name string) (*runDir, error) {
+	id := name
+	if id == "" {
+		id = strings.Replace(now().Format("20060102-150405.000"), ".", "", 1) + "-" + strings.ToLower(rand.Text()[:4])
+	}
 	d := &runDir{path: filepath.Join(l.runsDir(), id), id: id}
-	if err := os.MkdirAll(d.path, 0o700); err != nil {
+	if err := os.MkdirAll(l.runsDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("make a place for the run: %w", err)
+	}
+	err := os.Mkdir(d.path, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil, usageHint(fmt.Errorf("there is a run %s already", id), "bridge verify resume "+id+", or another --name")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("make a place for the run: %w", err)
 	}
 	return d, nil
@@ -81,18 +98,25 @@ func listRuns(l *loaded) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the runs: %w", err)
 	}
-	var ids []string
+	began := map[string]time.Time{}
 	for _, e := range entries {
-		if e.IsDir() {
-			ids = append(ids, e.Name())
+		info, err := os.Stat(filepath.Join(l.runsDir(), e.Name(), fileOptions))
+		if err == nil {
+			began[e.Name()] = info.ModTime()
 		}
 	}
-	return ids, nil
+	return slices.SortedFunc(maps.Keys(began), func(a, b string) int {
+		return cmp.Or(began[a].Compare(began[b]), cmp.Compare(a, b))
+	}), nil
 }
 
 // lock makes this process the one that runs it.
 func (d *runDir) lock(ctx context.Context) (func() error, error) {
-	return filestate.New(d.path, "run").Lock(ctx)
+	release, err := filestate.New(d.path, "run").Lock(ctx)
+	if errors.Is(err, bridge.ErrLocked) {
+		return nil, bridge.WithHint(classed{fmt.Errorf("run %s is at work in another process", d.id), bridge.ErrLocked}, "bridge verify stop "+d.id)
+	}
+	return release, err
 }
 
 // write replaces a file, wholly or not at all, also if the machine stops meanwhile.
