@@ -86,6 +86,15 @@ func tell(t *testing.T, w *world, kind damage, ledger bool) int {
 	if !slices.Equal(want, got) {
 		t.Fatalf("seed %d, %s: %d lies, %d told:%s", w.seed, kind.name, len(want), len(got), difference(want, got))
 	}
+	copies := int64(0)
+	for _, l := range c.lines {
+		if l.copyOf && !l.native && !ledger {
+			copies++
+		}
+	}
+	if n := res.Totals; n.Repeats != copies && (kind.name == "duplicate" || kind.name == "replay a run") || !n.Balanced {
+		t.Fatalf("seed %d, %s: %d copies, told %+v", w.seed, kind.name, copies, n)
+	}
 	silent := true
 	for _, l := range all {
 		silent = silent && (l.class == verify.Duplicate || l.class == verify.Rewind)
