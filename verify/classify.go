@@ -86,7 +86,11 @@ func (d *drill) judgeOne(o *outcome, w *drillWindow, src *item, copies []*item) 
 	}
 	dead, isDead := d.dead[coordOf(src.s.Index, src.at)]
 	best := choose(src, own)
-	d.settle(o, w, src, best, isDead && dead == src.content)
+	stands := best
+	if best == nil && len(foreign) > 0 {
+		stands = foreign[0] // changed, so that its provenance does not hold, but there
+	}
+	d.settle(o, w, src, stands, isDead && dead == src.content)
 	switch {
 	case best == nil && len(foreign) > 0 && w.has(src.cell):
 		o.add(w.w, d.finding(Corrupt, src, foreign[0], src.fields.differ(foreign[0].fields)))
