@@ -58,7 +58,7 @@ func (a *app) flags() []cli.Flag {
 func (a *app) cli() *cli.App {
 	var moving []*cli.Command
 	if a.adapters.connect != nil {
-		moving = []*cli.Command{a.mirrorCommand(), a.statusCommand(), a.demoCommand(), a.benchCommand()}
+		moving = []*cli.Command{a.mirrorCommand(), a.statusCommand(), a.verifyCommand(), a.demoCommand(), a.benchCommand()}
 	}
 	return &cli.App{
 		Name:                 "bridge",
@@ -90,7 +90,7 @@ BRIDGE_KINESIS_ENDPOINT_URL), then from the file, then from defaults; "bridge co
 anywhere. Results are printed on stdout, everything else on stderr.
 
 Exit codes: 0 done; 1 failed; 2 wrong arguments, configuration or state; 4 access refused;
-8 data of the source or target is gone; 11 lock or task lost to another process; 75 could
+5 inconsistent; 6 inconclusive; 8 data of the source or target is gone; 11 lock or task lost to another process; 75 could
 not stop in time; 130 or 143 stopped by a signal, with the checkpoint saved.`
 
 // run is the whole program but the end of the process. It returns the exit code.

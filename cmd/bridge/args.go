@@ -204,14 +204,15 @@ func (a *arrangement) foreignFlag(root *cli.App, own []cli.Flag, g given) error 
 
 // accept takes the arguments if the command has that many.
 func (a *arrangement) accept(words []string) error {
-	want := 0
+	want, optional := 0, 0
 	if len(a.commands) > 0 {
-		want = len(strings.Fields(a.commands[len(a.commands)-1].ArgsUsage))
+		words := a.commands[len(a.commands)-1].ArgsUsage // [IN BRACKETS] may be left out
+		want, optional = len(strings.Fields(words)), strings.Count(words, "[")
 	}
 	switch {
 	case len(words) > want:
 		return usageHint(fmt.Errorf("unknown argument %q", words[want]), strings.TrimSpace("bridge "+a.name())+" --help")
-	case len(words) < want:
+	case len(words) < want-optional:
 		return usage(fmt.Errorf("bridge %s needs %s", a.name(), a.commands[len(a.commands)-1].ArgsUsage))
 	}
 	a.words = words

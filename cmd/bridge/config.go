@@ -21,6 +21,7 @@ type config struct {
 	PutTimeout         duration      `json:"put_timeout,omitempty" default:"10s" min:"100ms" max:"5m" jsonschema:"how long one write to Kinesis may take, and how long a start waits after an unclean stop before it writes"`
 	SessionTimeout     duration      `json:"session_timeout,omitempty" default:"60s" min:"1s" max:"1h" jsonschema:"a mirror that stood still for longer than this gives its task up"`
 	Tasks              int           `json:"tasks,omitempty" default:"1" min:"1" max:"1" later:">1" jsonschema:"slices of the work"`
+	Verify             verifyConfig  `json:"verify,omitzero" jsonschema:"how verify compares"`
 	NullKeys           string        `json:"null_keys,omitempty" default:"spread" enum:"spread,partition-order" jsonschema:"kafka-to-kinesis: null keys carry no order (spread) or keep that of their partition (partition-order)"`
 }
 
@@ -76,13 +77,18 @@ type policyConfig struct {
 	Unmappable  string `json:"unmappable,omitempty" default:"stop" enum:"stop" later:"dead-letter" jsonschema:"records that the target's format cannot express"`
 }
 
+type verifyConfig struct {
+	Settle    duration `json:"settle,omitempty" default:"60s" min:"10ms" max:"24h" jsonschema:"how long a difference must last before it is reported"`
+	Window    duration `json:"window,omitempty" default:"15m" min:"100ms" max:"24h" jsonschema:"longest time that one window of records covers"`
+	ReadShare share    `json:"read_share,omitempty" default:"0.5" min:"0.01" max:"1" jsonschema:"part of each shard's read limit that verify may use; consumers share the rest"`
+}
+
 // laterSections are sections of the documented configuration that nothing in this
 // version reads.
 var laterSections = map[string]bool{
 	"dynamodb":     true,
 	"consumers":    true,
 	"dead_letters": true,
-	"verify":       true,
 }
 
 // The directions.

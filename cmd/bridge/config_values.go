@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -64,6 +65,20 @@ func (s size) String() string {
 	}
 	return strconv.FormatInt(int64(s), 10)
 }
+
+// A share is a part of a whole, in thousandths, written as 0.5.
+type share int64
+
+func (s *share) set(text string) error {
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || v < 0 || v > 1000 {
+		return fmt.Errorf("%q is not a share such as 0.5", text)
+	}
+	*s = share(math.Round(v * 1000))
+	return nil
+}
+
+func (s share) String() string { return strconv.FormatFloat(float64(s)/1000, 'g', -1, 64) }
 
 // cutPlace takes "file:.bridge" apart.
 func cutPlace(s string) (kind, rest string, ok bool) {

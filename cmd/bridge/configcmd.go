@@ -136,7 +136,7 @@ func writeSettings(w io.Writer, l *loaded, origins bool) error {
 func yamlText(f field) (string, error) {
 	var v any = f.value.Interface()
 	switch v.(type) {
-	case duration, size, kafkastream.Secret:
+	case duration, size, share, kafkastream.Secret:
 		v = f.text()
 	}
 	b, err := yaml.MarshalWithOptions(v, yaml.Flow(true))

@@ -38,6 +38,8 @@ type adapters struct {
 	connect func(ctx context.Context, s settings) (session, error)
 	// look reads what status shows, and changes nothing. The workflow was begun.
 	look func(ctx context.Context, s settings, w state.Workflow) (sighting, error)
+	// witness opens both ends to be read and compared. The workflow was begun.
+	witness func(ctx context.Context, s settings, w state.Workflow) (*witness, error)
 }
 
 // A session is a pair of ends that answered.

@@ -165,15 +165,25 @@ func (m *mover) mirror(ctx context.Context, watch *bridge.Watch) (*mirror.Mirror
 	return out, err
 }
 
-// sourceConfig says how the stream is read. What the workflow itself wrote into it, on the
-// way back, is known by its stamp.
+// sourceConfig says how the mirror reads the stream.
 func (m *mover) sourceConfig() kinesisstream.SourceConfig {
-	mode, _ := kpl.ParseMode(m.Config.Kinesis.Aggregation) // one of the names that the field takes
-	c := m.Reading
-	c.ExplicitHashKey, c.Aggregation, c.Restore = m.warnHashKeys(), mode, m.Config.Kinesis.WrittenBy == writtenByBridge
-	c.Stamp = bridge.NewStamp(bridge.StampConfig{
-		Workflow: m.workflow.Name, Key: m.workflow.Key, Epoch: m.workflow.Epoch, Target: m.source, Known: []bridge.Identity{m.target},
-	})
+	c := m.reading(m.workflow)
+	c.ExplicitHashKey = m.warnHashKeys()
+	return c
+}
+
+// reading says how the stream is read. What the workflow itself wrote into it is known by
+// its stamp.
+func (p *pair) reading(w state.Workflow) kinesisstream.SourceConfig {
+	c := p.Reading
+	c.Aggregation, _ = kpl.ParseMode(p.Config.Kinesis.Aggregation) // one of the names that the field takes
+	c.Restore = p.Config.Kinesis.WrittenBy == writtenByBridge
+	stamp := bridge.StampConfig{Workflow: w.Name, Key: w.Key, Epoch: w.Epoch, Target: p.source, Known: []bridge.Identity{p.target}}
+	if p.Config.Direction == kafkaToKinesis {
+		stamp.Source, stamp.Target, stamp.Known = p.source, p.target, nil
+		c.Aggregation, c.Restore = kpl.KeepAll, p.Config.Kinesis.Format != string(kinesisstream.Raw)
+	}
+	c.Stamp = bridge.NewStamp(stamp)
 	return c
 }
 

@@ -35,6 +35,7 @@ func configSchema() ([]byte, error) {
 	s, err := jsonschema.For[config](&jsonschema.ForOptions{TypeSchemas: map[reflect.Type]*jsonschema.Schema{
 		reflect.TypeFor[duration]():           {Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$|` + reference},
 		reflect.TypeFor[size]():               {Types: []string{"string", "integer"}, Pattern: `^[0-9]+ ?(B|KiB|MiB|GiB)?$|` + reference},
+		reflect.TypeFor[share]():              {Types: []string{"string", "number"}, Pattern: `^[0-9]*\.?[0-9]+$|` + reference},
 		reflect.TypeFor[kafkastream.Secret](): {Type: "string", Pattern: reference},
 	}})
 	if err != nil {
@@ -225,7 +226,7 @@ func TestSchemaRefuses(t *testing.T) {
 	for _, line := range []string{
 		"unknown: 1", "tasks: 2", "tasks: many", "keymap: field", "keymap: {name: murmur2}", "keymap: {name: field, file: x}", "keymap: {name: field}", "keymap: 1", "put_timeout: 10", "put_timeout: soon",
 		"delivery: exactly-once", "accept_loss: [colour]", "accept_loss: timestamp", "policy: {oversize: dead-letter}",
-		"policy: {size: stop}", "dead_letters: topic:x", "dynamodb: {region: x}", "consumers: []", "verify: {settle: 1s}", "start: ''",
+		"policy: {size: stop}", "dead_letters: topic:x", "dynamodb: {region: x}", "consumers: []", "verify: {settle: soon}", "start: ''",
 	} {
 		if err := s.Validate(asJSON(t, []byte(good+line+"\n"))); err == nil {
 			t.Errorf("the schema takes %q", line)

@@ -19,7 +19,7 @@ import (
 )
 
 // realAdapters connect to the services that the configuration names.
-func realAdapters() adapters { return adapters{connect: connectPair, look: lookAt} }
+func realAdapters() adapters { return adapters{connect: connectPair, look: lookAt, witness: witnessOf} }
 
 // A pair is a stream and a topic that answered.
 type pair struct {

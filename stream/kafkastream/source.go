@@ -24,6 +24,9 @@ type SourceConfig struct {
 	ID string
 	// Stamp judges provenance headers. If nil, records are read as nobody's own.
 	Stamp *bridge.Stamp
+	// KeepCopied leaves a provenance header whose tag does not hold among the headers, for
+	// a witness who wants to know what it claims.
+	KeepCopied bool
 	// FetchBytes is how much is asked for at once and, unless one batch is larger, how
 	// much a Read returns at most, compressed; 4 MiB if zero.
 	FetchBytes int
@@ -42,6 +45,7 @@ type Source struct {
 	stamp   *bridge.Stamp
 	bytes   int32
 	recheck time.Duration
+	copied  bool // keep copied provenance
 	// checked is when the topic was last seen unchanged, in nanoseconds since began.
 	checked atomic.Int64
 	began   time.Time
@@ -67,7 +71,7 @@ func NewSource(ctx context.Context, c SourceConfig) (*Source, error) {
 		want.ID = c.ID
 	}
 	s := &Source{
-		client: c.Client, topic: want, stamp: c.Stamp,
+		client: c.Client, topic: want, stamp: c.Stamp, copied: c.KeepCopied,
 		bytes: int32(c.FetchBytes), recheck: cmpOr(c.Recheck, defaultRecheck), began: time.Now(),
 	}
 	if s.bytes <= 0 {
@@ -407,6 +411,9 @@ func (r *reader) provenance(record *bridge.Record, headers []*sarama.RecordHeade
 		record.Origin = origin
 	case bridge.Copied:
 		record.Foreign = true
+		if r.source.copied {
+			return -1
+		}
 	}
 	return last
 }

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/state"
+	"github.com/kinesis-msk-bridge/bridge/verify"
+)
+
+func (a *app) verifyCommand() *cli.Command {
+	return group("verify", "compare source and target record by record",
+		command(cli.Command{
+			Name:  "run",
+			Usage: "read both sides and say consistent, inconsistent or inconclusive",
+			Description: `Reads source and target by itself, joins them record by record, and says whether anything
+was lost, changed, reordered or invented. Without a range it looks at everything that the
+mirror has acknowledged. A difference is reported if it is still there after the settle
+time. It writes to neither side. Exit code 0 is consistent, 5 inconsistent, 6 inconclusive:
+something could not be judged.
+
+Examples:
+   bridge verify run
+   bridge verify run --final
+   bridge verify run --from 2026-01-31T00:00:00Z --shard shardId-000000000003
+   bridge --output json verify run --quick`,
+			Flags: runFlags(),
+		}, a.verifyRun),
+		command(cli.Command{
+			Name: "resume", ArgsUsage: "[RUN]", Usage: "go on with a run that was stopped or killed",
+			Description: "Goes on where the last save of the run was: the newest one, or RUN.\n\nExamples:\n   bridge verify resume\n   bridge verify resume 20260131-101500-x7qa",
+			Flags:       []cli.Flag{&cli.DurationFlag{Name: "progress-interval", Value: 30 * time.Second, Usage: "how often progress is logged; 0s is never"}},
+		}, a.verifyResume),
+		a.verifyStopCommand(),
+		a.verifyShowCommand(),
+		a.verifyListCommand(),
+		a.verifyDiffCommand(),
+		a.verifyExplainCommand(),
+	)
+}
+
+// A verifyRun is one run, from the ends to the last word.
+type verifyRun struct {
+	settings
+	dir      *runDir
+	options  verifyOptions
+	progress time.Duration
+}
+
+func (a *app) verifyRun(c *cli.Context) error {
+	log, l, err := a.begun(c)
+	if err != nil {
+		return err
+	}
+	o, err := verifyOptionsOf(c, l)
+	if err != nil {
+		return err
+	}
+	if c.NArg() > 0 {
+		return usage(fmt.Errorf("verify run takes no argument, found %q", c.Args().First()))
+	}
+	name := c.String("name")
+	if name != "" && !runName.MatchString(name) {
+		return usage(fmt.Errorf("--name %q is not a name of up to 100 letters, digits, - and _", name))
+	}
+	r := &verifyRun{settings: settings{Config: l, Log: log}, options: o, progress: c.Duration("progress-interval")}
+	return a.runVerify(c.Context, r, func() (err error) {
+		if r.dir, err = newRun(l, name); err == nil {
+			err = r.dir.writeJSON(fileOptions, r.options)
+		}
+		return err
+	})
+}
+
+func (a *app) verifyResume(c *cli.Context) error {
+	log, l, err := a.begun(c)
+	if err != nil {
+		return err
+	}
+	r := &verifyRun{settings: settings{Config: l, Log: log}, progress: c.Duration("progress-interval")}
+	if r.dir, err = openRun(l, c.Args().First()); err != nil {
+		return err
+	}
+	if _, err := r.dir.readJSON(fileOptions, &r.options); err != nil {
+		return err
+	}
+	if res, ok, err := r.dir.result(); err != nil || ok && res.State == "done" {
+		if err == nil {
+			a.answer = resultAnswer(res)
+			err = verdictError(res)
+		}
+		return err
+	}
+	return a.runVerify(c.Context, r, r.dir.forgetStop)
+}
+
+// begun loads the configuration and makes the log.
+func (a *app) begun(c *cli.Context) (*slog.Logger, *loaded, error) {
+	log, err := a.logger(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := a.load(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return log.With("workflow", l.Workflow), l, nil
+}
+
+// workflow loads a workflow that was begun.
+func (s settings) workflow(ctx context.Context) (state.Workflow, error) {
+	w, _, err := openState(s.Config).Load(ctx)
+	switch {
+	case err != nil:
+		return w, startError{err}
+	case w.Name == "":
+		return w, usageHint(fmt.Errorf("workflow %s was not begun: there is nothing to compare", s.Config.Workflow), "bridge mirror run")
+	case string(w.Direction) != s.Config.Direction:
+		return w, startError{fmt.Errorf("workflow %s moves records %s, the configuration says %s: %w", w.Name, w.Direction, s.Config.Direction, bridge.ErrState)}
+	}
+	return w, nil
+}
+
+// runVerify opens both ends, makes a place for the run with begin, and compares.
+func (a *app) runVerify(ctx context.Context, r *verifyRun, begin func() error) (err error) {
+	w, err := r.workflow(ctx)
+	if err != nil && (!r.options.Content || w.Name != "") {
+		return err
+	}
+	if w.Name == "" {
+		if w, err = r.options.stranger(r.Config); err != nil {
+			return err
+		}
+	}
+	ends, err := a.adapters.witness(ctx, r.settings, w)
+	if err != nil {
+		return startError{err}
+	}
+	defer func() { err = errors.Join(err, ends.close()) }()
+	if err := begin(); err != nil {
+		return err
+	}
+	release, err := r.dir.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	v := ends.verifier
+	r.options.apply(v)
+	v.ID, v.Store, v.Logger = r.dir.id, r.dir, r.Log
+	r.Log.Info("verify begins", "run", r.dir.id)
+	res, err := r.compare(ctx, a, v)
+	if res != nil {
+		r.limitRepeats(res)
+		a.answer = resultAnswer(res)
+		err = errors.Join(err, r.dir.writeJSON(fileResult, res))
+	}
+	if err != nil {
+		return err
+	}
+	return verdictError(res)
+}
+
+// stranger stands for a workflow that was not begun: the copy is another program's.
+func (o *verifyOptions) stranger(l *loaded) (state.Workflow, error) {
+	w := state.Workflow{Direction: state.Direction(l.Direction)}
+	if o.Key != "" {
+		key, err := bridge.ParseWorkflowKey(o.Key)
+		w.Key = key
+		return w, err
+	}
+	key, err := bridge.NewWorkflowKey()
+	w.Key, o.Key = key, key.Reveal()
+	return w, err
+}
+
+// compare runs until the end, a signal, or somebody asks it to stop.
+func (r *verifyRun) compare(ctx context.Context, a *app, v *verify.Verifier) (*verify.Result, error) {
+	stop := newStopper(ctx, a.signals, 30*time.Second)
+	defer stop.done()
+	work, cancel := context.WithCancelCause(stop.drain)
+	defer cancel(nil)
+	var beside sync.WaitGroup
+	watching, unwatch := context.WithCancel(work)
+	beside.Go(func() {
+		if r.dir.awaitStop(watching) {
+			cancel(verify.ErrStopped)
+		}
+	})
+	defer beside.Wait()
+	defer unwatch()
+	r.hooks(v)
+	res, err := v.Run(work)
+	if errors.Is(err, verify.ErrStopped) {
+		r.Log.Info("stopped: somebody asked for it", "run", r.dir.id)
+		err = nil
+	}
+	return res, err
+}
+
+// hooks log progress, and keep the result of each round of a continuous run.
+func (r *verifyRun) hooks(v *verify.Verifier) {
+	last := time.Now()
+	v.Hooks.Progress = func(p verify.Progress) {
+		if r.progress <= 0 || time.Since(last) < r.progress {
+			return
+		}
+		last = time.Now()
+		r.Log.Info("progress", "phase", p.Phase, "source_records", p.SourceRecords, "target_records", p.TargetRecords,
+			"source_partitions", fmt.Sprintf("%d of %d", p.SourceDone, p.Sources), "target_partitions", fmt.Sprintf("%d of %d", p.TargetDone, p.Targets))
+	}
+	v.Hooks.Judged = func(res *verify.Result) {
+		if err := r.dir.writeJSON(fileResult, res); err != nil {
+			r.Log.Warn("the result could not be kept", "error", err)
+		}
+	}
+}
+
+// limitRepeats lets a run fail that found more repeats than were allowed.
+func (r *verifyRun) limitRepeats(res *verify.Result) {
+	if n := r.options.MaxRepeats; n >= 0 && res.Totals.Repeats > n {
+		res.Verdict = verify.Inconsistent
+		res.Reasons = append(res.Reasons, fmt.Sprintf("%d records are there again, at most %d were allowed", res.Totals.Repeats, n))
+	}
+}
+
+// verdictError is nil for a consistent result, and else says why it is not.
+func verdictError(res *verify.Result) error {
+	why := ""
+	if len(res.Reasons) > 0 {
+		why = ": " + res.Reasons[0]
+	}
+	if n := len(res.Reasons); n > 1 {
+		why += fmt.Sprintf(" (and %d more reasons)", n-1)
+	}
+	err := fmt.Errorf("%s%s", res.Verdict, why)
+	switch res.Verdict {
+	case verify.Consistent:
+		return nil
+	case verify.Inconsistent:
+		return bridge.WithHint(classed{err, errInconsistent}, "bridge verify diff shows each difference, bridge verify explain one record")
+	case verify.Inconclusive:
+	}
+	return bridge.WithHint(classed{err, errInconclusive}, "bridge verify show lists every range that was not judged, with its reason")
+}

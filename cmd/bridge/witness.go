@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/state"
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
+	"github.com/kinesis-msk-bridge/bridge/verify"
+)
+
+// A witness is both ends of a workflow, opened to be read only.
+type witness struct {
+	// verifier has its ends, and all that the workflow decides.
+	verifier *verify.Verifier
+	close    func() error
+}
+
+// witnessOf reaches both ends without the mirror's session: it takes nothing over.
+func witnessOf(ctx context.Context, s settings, w state.Workflow) (*witness, error) {
+	p := &pair{settings: s}
+	var err error
+	if p.kafka, err = s.dialKafka(ctx); err != nil {
+		return nil, err
+	}
+	out := &witness{close: p.kafka.Close}
+	out.verifier, err = p.verifier(ctx, w)
+	if err != nil {
+		return nil, errors.Join(err, p.kafka.Close())
+	}
+	return out, nil
+}
+
+// verifier puts the ends together as the mirror does, the other way of reading each.
+func (p *pair) verifier(ctx context.Context, w state.Workflow) (*verify.Verifier, error) {
+	var err error
+	// What judges the mirror does not decode as it does.
+	stock := p.stream()
+	stock.Codec = kinesisstream.CodecSDK
+	if p.kinesis, err = kinesisstream.Dial(ctx, stock); err != nil {
+		return nil, err
+	}
+	if p.topic, err = p.kafka.Topic(ctx, p.Config.Kafka.Topic); err != nil {
+		return nil, err
+	}
+	stream, err := p.kinesis.Identity(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.source, p.target = stream, p.topic.Identity()
+	if p.Config.Direction == kafkaToKinesis {
+		p.source, p.target = p.target, p.source
+	}
+	if err := sameEnds(w, p); err != nil {
+		return nil, err
+	}
+	keys, err := p.Config.strategy(p.topic.Partitions)
+	if err != nil {
+		return nil, err
+	}
+	if w.Name != "" && keys.Name() != w.Pinned.Keymap {
+		return nil, fmt.Errorf("the workflow places keys by %s, the configuration by %s: %w", w.Pinned.Keymap, keys.Name(), bridge.ErrState)
+	}
+	return p.compare(ctx, w, &verify.Verifier{
+		Workflow: p.Config.Workflow, Direction: p.Config.Direction, Keys: keys, Key: w.Key, Logger: p.Log,
+		Acknowledged: p.acknowledged(w), AcceptLoss: p.Config.AcceptLoss,
+		ReadShare: float64(p.Config.Verify.ReadShare) / 1000,
+	})
+}
+
+// sameEnds holds that stream and topic are those that the workflow began with.
+func sameEnds(w state.Workflow, p *pair) error {
+	switch {
+	case w.Name == "": // it was not begun: the copy is another program's
+	case p.source != w.Pinned.Source:
+		return bridge.WithHint(fmt.Errorf("the source is %s, the workflow began with %s: %w", p.source, w.Pinned.Source, bridge.ErrChanged),
+			"what was mirrored came from another stream or topic: there is nothing to compare it with")
+	case p.target != w.Pinned.Target:
+		return bridge.WithHint(fmt.Errorf("the target is %s, the workflow began with %s: %w", p.target, w.Pinned.Target, bridge.ErrChanged),
+			"what was mirrored is gone with the old stream or topic")
+	}
+	return nil
+}
+
+func (p *pair) acknowledged(w state.Workflow) func(context.Context) (map[string]bridge.Row, error) {
+	return func(ctx context.Context) (map[string]bridge.Row, error) {
+		cp, _, err := kafkastream.ReadCheckpoint(ctx, p.kafka, w.Name, 0, w.Key)
+		if err != nil {
+			return nil, fmt.Errorf("read the checkpoint: %w", err)
+		}
+		rows := map[string]bridge.Row{}
+		for _, r := range cp.Rows {
+			rows[r.Partition] = r
+		}
+		return rows, nil
+	}
+}
+
+// compare adds the two ends and what the target keeps.
+func (p *pair) compare(ctx context.Context, w state.Workflow, v *verify.Verifier) (*verify.Verifier, error) {
+	stamp := bridge.StampConfig{Workflow: w.Name, Key: w.Key, Epoch: w.Epoch, Target: p.topic.Identity()}
+	if p.Config.Direction == kinesisToKafka {
+		stamp.Source = p.source
+	} else {
+		stamp.Known = []bridge.Identity{p.target}
+	}
+	topic, err := kafkastream.NewSource(ctx, kafkastream.SourceConfig{
+		Client: p.kafka, Topic: p.topic.Name, Partitions: p.topic.Partitions, ID: p.topic.ID,
+		Stamp: bridge.NewStamp(stamp), KeepCopied: p.Config.Direction == kinesisToKafka,
+	})
+	if err != nil {
+		return nil, err
+	}
+	reading := p.reading(w)
+	reading.Share = v.ReadShare
+	stream := p.kinesis.Source(reading)
+	if p.Config.Direction == kinesisToKafka {
+		v.Source, v.Target, v.Format = stream, topic, "header"
+		v.Keeps = verify.Keeps{Time: p.topic.TimestampType != "LogAppendTime", Headers: true, Nulls: true}
+		return v, nil
+	}
+	v.Source, v.Target, v.Format = topic, stream, p.Config.Kinesis.Format
+	if f := kinesisstream.Format(v.Format); f != kinesisstream.Raw {
+		// They carry their coordinates and all the rest.
+		v.Keeps = verify.Keeps{Time: true, Headers: true, Nulls: true}
+		v.Compacted = strings.Contains(p.topic.CleanupPolicy, "compact")
+		return v, nil
+	}
+	v.Compacted = strings.Contains(p.topic.CleanupPolicy, "compact")
+	v.Ledger = kafkastream.NewLedgerReader(p.kafka, w.Name, 0, w.Key, p.source)
+	return v, nil
+}

@@ -1,0 +1,333 @@
+package verify
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// A verdictOf collects what one drill pass says.
+type outcome struct {
+	findings []Finding
+	windows  []*window // of each finding, nil if it has none
+	// left is, by window and cell, source minus first occurrences minus dead letters.
+	left map[*window]map[int]tally
+}
+
+func (o *outcome) add(w *window, f Finding) {
+	f.First = time.Now().UTC()
+	if f.Records == 0 {
+		f.Records = 1
+	}
+	o.findings = append(o.findings, f)
+	o.windows = append(o.windows, w)
+}
+
+// judge joins both sides by coordinate.
+func (d *drill) judge() *outcome {
+	o := &outcome{left: map[*window]map[int]tally{}}
+	firsts := map[coord]*item{}
+	var repeats []*item
+	for c, src := range d.source {
+		w := d.window(c.Source, src.at)
+		f, more := d.judgeOne(o, w, src, d.target[c])
+		if f != nil {
+			firsts[c] = f
+		}
+		repeats = append(repeats, more...)
+	}
+	for c, list := range d.target {
+		if d.source[c] == nil {
+			d.invented(o, list)
+		}
+	}
+	d.judgeStrays(o)
+	d.judgeRepeats(o, repeats)
+	d.judgeOrder(o, firsts)
+	return o
+}
+
+// settle books what a cell still lacks.
+func (d *drill) settle(o *outcome, w *drillWindow, src, found *item, dead bool) {
+	if !w.has(src.cell) {
+		return
+	}
+	cells := o.left[w.w]
+	if cells == nil {
+		cells = map[int]tally{}
+		o.left[w.w] = cells
+	}
+	t := cells[src.cell]
+	t.add(d.bound(src), src.size)
+	switch {
+	case found != nil:
+		t.sub(d.bound(found), found.size)
+	case dead:
+		t.sub(d.bound(src), src.size)
+	}
+	cells[src.cell] = t
+}
+
+func (d *drill) bound(i *item) digest { return d.r.canon.bind(i.content, i.s.ID, i.at) }
+
+// judgeOne compares a record of the source with all that was found at its coordinate. It
+// returns the first occurrence, if that is fit to judge order by, and equal repeats.
+func (d *drill) judgeOne(o *outcome, w *drillWindow, src *item, copies []*item) (first *item, repeats []*item) {
+	var own, foreign []*item
+	for _, c := range copies {
+		if c.foreign {
+			foreign = append(foreign, c)
+		} else {
+			own = append(own, c)
+		}
+	}
+	dead, isDead := d.dead[coordOf(src.s.Index, src.at)]
+	best := choose(src, own)
+	stands := best
+	if best == nil && len(foreign) > 0 {
+		stands = foreign[0] // changed, so that its provenance does not hold, but there
+	}
+	d.settle(o, w, src, stands, isDead && dead == src.content)
+	switch {
+	case best == nil && len(foreign) > 0 && w.has(src.cell):
+		o.add(w.w, d.finding(Corrupt, src, foreign[0], src.fields.differ(foreign[0].fields)))
+		foreign = foreign[1:]
+	case best == nil && isDead:
+		if dead != src.content {
+			o.add(w.w, d.finding(Corrupt, src, nil, []string{"dead letter"}))
+		}
+	case best == nil && w.has(src.cell):
+		o.add(w.w, d.absent(src))
+	case best != nil && best.content != src.content:
+		o.add(w.w, d.finding(Corrupt, src, best, src.fields.differ(best.fields)))
+	case best != nil && !d.inPlace(src, best):
+		o.add(w.w, d.finding(Misrouted, src, best, nil))
+	default:
+		first = best
+	}
+	for _, c := range own {
+		switch {
+		case c == best:
+		case c.content == src.content:
+			repeats = append(repeats, c)
+		default:
+			o.add(w.w, d.finding(Corrupt, src, c, src.fields.differ(c.fields)))
+		}
+	}
+	for _, c := range foreign {
+		f := d.finding(Extra, src, c, nil)
+		f.Reason = "a copy that the mirror did not write"
+		o.add(w.w, f)
+	}
+	return first, repeats
+}
+
+// choose is the copy that counts as the first: the earliest of those that are right in
+// most.
+func choose(src *item, own []*item) (best *item) {
+	rank := func(c *item) int {
+		switch {
+		case c.content == src.content && c.right:
+			return 0
+		case c.content == src.content:
+			return 1
+		}
+		return 2
+	}
+	for _, c := range own {
+		if best == nil || rank(c) < rank(best) {
+			best = c
+		}
+	}
+	return best
+}
+
+// inPlace reports whether a record stands where its key belongs.
+func (d *drill) inPlace(src, c *item) bool {
+	if d.r.keyed {
+		return c.t.hash.holds(src.raw)
+	}
+	return src.expected == "" || c.t.ID == src.expected
+}
+
+func (d *drill) finding(class Class, src, c *item, what []string) Finding {
+	f := Finding{Class: class, What: what}
+	if src != nil {
+		f.Source = Place{Partition: src.s.ID, Position: src.at, Time: src.time}
+		f.Key, f.Expected = keyText(src.key), src.expected
+	}
+	if c != nil {
+		f.Target = Place{Partition: c.t.ID, Position: c.place, Time: c.time}
+		if src == nil {
+			f.Key = keyText(c.key)
+		}
+		if src == nil && c.s != nil {
+			f.Source = Place{Partition: c.s.ID, Position: c.at}
+		}
+	}
+	return f
+}
+
+// absent says what it means that a record is nowhere: missing, unless there is a reason
+// why it cannot be seen, or cannot be there yet.
+func (d *drill) absent(src *item) Finding {
+	r := d.r
+	f := d.finding(Missing, src, nil, nil)
+	if r.acked != nil && src.at.After(r.acked[src.s.ID].Position) {
+		f.Class, f.Reason = Unread, "the mirror has not acknowledged it yet"
+		return f
+	}
+	if r.deadLost {
+		f.Class, f.Reason = Unread, "it may be among the dead letters, which cannot be read"
+		return f
+	}
+	for _, t := range r.Targets {
+		here := t.ID == src.expected || r.keyed && t.hash.holds(src.raw)
+		switch {
+		case !here:
+		case t.Lost != "":
+			f.Class, f.Reason = Unread, "target partition "+t.ID+" was not read to its end"
+		case t.HeadLost && d.beforeLow(t, src):
+			f.Class, f.Reason = Unverifiable, "it may have stood among the oldest records of target partition "+t.ID+", which are gone"
+		}
+	}
+	if at, ok := d.ledgered(src); ok && f.Class == Missing {
+		f.Reason = "the ledger says that it stands in " + at.Partition + " at " + at.Seq
+		if d.expired(at) {
+			f.Class, f.Reason = Unverifiable, "the ledger says that it was stored, and the place has expired"
+		}
+	}
+	return f
+}
+
+// beforeLow reports whether a record would stand before all that was seen of its source
+// partition.
+func (d *drill) beforeLow(t *targetPart, src *item) bool {
+	low, ok := d.r.Lows[pair{t.Index, src.s.Index}]
+	return !ok || low.After(src.at)
+}
+
+// ledgered is where the ledger says that a record stands.
+func (d *drill) ledgered(src *item) (spot, bool) {
+	if d.placeOf == nil {
+		d.placeOf = map[coord]spot{}
+		for at, known := range d.spots {
+			if s := d.r.sourceByID[known.origin.Partition]; s != nil {
+				d.placeOf[coordOf(s.Index, known.origin.Position)] = at
+			}
+		}
+	}
+	at, ok := d.placeOf[coordOf(src.s.Index, src.at)]
+	return at, ok
+}
+
+// expired reports whether a place is before the first record that a shard still has.
+func (d *drill) expired(at spot) bool {
+	t := d.r.targetByID[at.Partition]
+	p, err := bridge.ParsePosition(at.Seq)
+	return t == nil || err == nil && (t.First.IsZero() || t.First.After(p))
+}
+
+// invented are records with a coordinate at which the source has nothing.
+func (d *drill) invented(o *outcome, list []*item) {
+	for _, c := range list {
+		w := d.window(c.s.Index, c.at)
+		if reason := d.lost[w.w]; reason != "" {
+			continue
+		}
+		f := d.finding(Extra, nil, c, nil)
+		if d.r.v.Compacted {
+			f.Class, f.Reason = Unverifiable, "the source is compacted and may have held it"
+		}
+		o.add(w.w, f)
+	}
+}
+
+// judgeStrays are records without a coordinate: extra, unless the ledger intended such a
+// record once and its copy came late.
+func (d *drill) judgeStrays(o *outcome) {
+	for at, c := range d.strays {
+		var f Finding
+		tagged := d.copies[d.tagOf[at]]
+		if len(tagged) > 0 {
+			s := d.r.Sources[tagged[0].Source]
+			f = d.finding(Rewind, nil, c, nil)
+			f.Source = Place{Partition: s.ID, Position: bridge.Position{Seq: tagged[0].Seq, Sub: tagged[0].Sub}}
+			f.Reason = "a copy of a put whose fate was unknown"
+		} else {
+			f = d.finding(Extra, nil, c, nil)
+			f.Reason = "it has no coordinate of this workflow's source"
+		}
+		o.add(nil, f)
+	}
+}
+
+// judgeRepeats tells single duplicates from runs that stand there again in their order.
+func (d *drill) judgeRepeats(o *outcome, repeats []*item) {
+	slices.SortFunc(repeats, func(a, b *item) int {
+		return cmp.Or(cmp.Compare(a.t.Index, b.t.Index), a.place.Compare(b.place))
+	})
+	for i := 0; i < len(repeats); {
+		j := i + 1
+		for j < len(repeats) && follows(repeats[j-1], repeats[j]) {
+			j++
+		}
+		src := d.source[coordOf(repeats[i].s.Index, repeats[i].at)]
+		class := Duplicate
+		if j-i > 1 {
+			class = Rewind
+		}
+		f := d.finding(class, src, repeats[i], nil)
+		f.Records = int64(j - i)
+		if class == Rewind {
+			last := repeats[j-1]
+			f.Other = Place{Partition: last.t.ID, Position: last.place}
+			f.Reason = fmt.Sprintf("%d records stand there again in their order, up to %s", j-i, last.at)
+		}
+		o.add(d.window(src.s.Index, src.at).w, f)
+		i = j
+	}
+}
+
+// follows reports whether b stands directly behind a, and does so on the source, too.
+func follows(a, b *item) bool {
+	return a.t == b.t && a.s == b.s && b.ordinal == a.ordinal+1 && b.at.After(a.at)
+}
+
+// judgeOrder looks at the first occurrences of each key.
+func (d *drill) judgeOrder(o *outcome, firsts map[coord]*item) {
+	byKey := map[uint64][]*item{}
+	for c, f := range firsts {
+		src := d.source[c]
+		byKey[src.key] = append(byKey[src.key], f)
+	}
+	for _, list := range byKey {
+		slices.SortFunc(list, func(a, b *item) int {
+			return cmp.Or(cmp.Compare(a.t.Index, b.t.Index), a.place.Compare(b.place))
+		})
+		d.judgeKey(o, list)
+	}
+}
+
+// judgeKey reports each record that stands behind one that came later on the source.
+func (d *drill) judgeKey(o *outcome, list []*item) {
+	tops := map[int]*item{} // by source partition
+	for _, c := range list {
+		for i, top := range tops {
+			later := i == c.s.Index && top.at.After(c.at) || d.r.Sources[i].ancestors[c.s.Index]
+			if !later || !d.r.keyed && top.t != c.t {
+				continue
+			}
+			f := d.finding(Reordered, d.source[coordOf(c.s.Index, c.at)], c, nil)
+			f.Other = Place{Partition: top.s.ID, Position: top.at}
+			o.add(d.window(c.s.Index, c.at).w, f)
+			break
+		}
+		if top := tops[c.s.Index]; top == nil || c.at.After(top.at) {
+			tops[c.s.Index] = c
+		}
+	}
+}

@@ -1,0 +1,136 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// follow reads both sides as they grow, and judges each window once it was closed for
+// the settle time and the target was read to its end since. It ends with ctx.
+func (r *run) follow(ctx context.Context) error {
+	if r.FenceAt.IsZero() {
+		r.FenceAt = time.Now().UTC()
+	}
+	if err := r.heads(ctx); err != nil {
+		return err
+	}
+	r.setPhase(phaseRead)
+	return r.saving(ctx, func(ctx context.Context) error {
+		group, work := errgroup.WithContext(ctx)
+		r.startParts(work, group)
+		if r.v.Ledger != nil {
+			group.Go(func() error { return r.readByLedger(work) })
+		}
+		group.Go(func() error { return r.judging(work, group) })
+		group.Go(func() error { r.report(work); return nil })
+		return group.Wait()
+	})
+}
+
+// startParts reads the partitions that are not read yet.
+func (r *run) startParts(ctx context.Context, group *errgroup.Group) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.Sources {
+		if !s.reading {
+			s.reading = true
+			group.Go(func() error {
+				if !r.chosen(s) {
+					r.sourceDone(s, "")
+					return nil
+				}
+				return r.readSource(ctx, s, limit{})
+			})
+		}
+	}
+	for _, t := range r.Targets {
+		if !t.reading && r.v.Ledger == nil {
+			t.reading = true
+			group.Go(func() error { return r.readTarget(ctx, t) })
+		}
+	}
+}
+
+// judging looks for new partitions and judges what can be judged, now and then.
+func (r *run) judging(ctx context.Context, group *errgroup.Group) error {
+	for {
+		if err := pause(ctx, max(r.v.Settle/4, 100*time.Millisecond)); err != nil {
+			return err
+		}
+		if err := errors.Join(r.listSource(ctx), r.listTarget(ctx)); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		r.cond.Broadcast()
+		r.mu.Unlock()
+		r.startParts(ctx, group)
+		if err := r.judgeDue(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// judgeDue judges the windows whose time has come.
+func (r *run) judgeDue(ctx context.Context) error {
+	if r.v.Acknowledged != nil {
+		rows, err := retry(ctx, func() (map[string]bridge.Row, error) { return r.v.Acknowledged(ctx) })
+		if err != nil {
+			return fmt.Errorf("ask how far the mirror is: %w", err)
+		}
+		r.mu.Lock()
+		r.Acked, r.acked = orMap(rows, map[string]bridge.Row{}), orMap(rows, map[string]bridge.Row{})
+		r.mu.Unlock()
+	}
+	due := r.due()
+	if len(due) == 0 && len(r.Strays) == 0 {
+		return nil
+	}
+	if err := r.readDeadLetters(ctx, due); err != nil {
+		return err
+	}
+	if err := r.judge(ctx, due); err != nil {
+		return err
+	}
+	r.release(due)
+	if r.v.Hooks.Judged != nil {
+		r.v.Hooks.Judged(r.result())
+	}
+	return nil
+}
+
+// due are the windows that were closed for the settle time, that the mirror has
+// acknowledged, and since whose end the target was read.
+func (r *run) due() []*drillWindow {
+	r.mu.Lock()
+	seen := time.Now()
+	for _, t := range r.Targets {
+		if !t.Done && t.SeenAt.Before(seen) {
+			seen = t.SeenAt
+		}
+	}
+	r.mu.Unlock()
+	var list []*drillWindow
+	for _, d := range r.closedWindows(seen.Add(-r.v.Settle)) {
+		if r.acked == nil || !d.w.Through.After(r.acked[d.s.ID].Position) {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// release lets go of the cells of judged windows.
+func (r *run) release(list []*drillWindow) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, d := range list {
+		r.cells -= len(d.w.Cells)
+		r.spans -= len(d.w.Spans)
+		d.w.Cells, d.w.Spans, d.w.Wide = nil, nil, true
+	}
+}

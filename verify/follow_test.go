@@ -1,0 +1,162 @@
+package verify_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/stream/memstream"
+	"github.com/kinesis-msk-bridge/bridge/verify"
+)
+
+// Beside a mirror at work, through reshards and kills of the mirror, a continuous run
+// raises no alarm, and its watermark follows within the settle time and two windows.
+func TestContinuousFollows(t *testing.T) {
+	for _, d := range directions {
+		t.Run(d.name, func(t *testing.T) {
+			var worst time.Duration
+			rounds := 0
+			for seed := range uint64(runs(4, 40)) {
+				synctest.Test(t, func(t *testing.T) {
+					lag, n := followed(t, seed, d.from, d.to)
+					worst, rounds = max(worst, lag), rounds+n
+				})
+				if t.Failed() {
+					return
+				}
+			}
+			t.Logf("%d rounds, the watermark was at most %s behind", rounds, worst)
+			if rounds < 10 {
+				t.Errorf("not exercised: %d rounds", rounds)
+			}
+		})
+	}
+}
+
+const (
+	followSettle = 10 * time.Second
+	followWindow = 20 * time.Second
+)
+
+func followed(t *testing.T, seed uint64, from, to memstream.Flavour) (worst time.Duration, rounds int) {
+	w := newWorld(t, seed, from, to)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var working sync.WaitGroup
+	working.Go(func() { mirrorOn(ctx, w) })
+	v := w.verifier(w.dst)
+	v.Continuous, v.Settle, v.Window, v.WindowRecords = true, followSettle, followWindow, 1000
+	v.Hooks.Judged = func(res *verify.Result) {
+		rounds++
+		if res.Findings != (verify.Findings{}) {
+			t.Errorf("seed %d: a false alarm after %d rounds: %+v %+v", seed, rounds, res.Findings, res.Samples)
+		}
+		for _, at := range res.Through {
+			if !at.Time.IsZero() {
+				worst = max(worst, w.behind(at))
+			}
+		}
+	}
+	var last *verify.Result
+	working.Go(func() {
+		res, err := v.Run(ctx)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("seed %d: the run ended with %v", seed, err)
+		}
+		last = res
+	})
+	for range 6 {
+		w.produce(150, 10)
+		w.reshard(w.src)
+		w.reshard(w.dst)
+	}
+	wait(ctx, 3*time.Minute)
+	cancel()
+	working.Wait()
+	if last == nil {
+		return worst, rounds
+	}
+	judged := int64(0)
+	for _, win := range last.Windows {
+		if win.Verdict == verify.Consistent {
+			judged += win.Source.Count
+		}
+	}
+	if judged != int64(w.puts) {
+		t.Errorf("seed %d: %d of %d records were judged", seed, judged, w.puts)
+	}
+	if limit := followSettle + 2*followWindow + 10*time.Second; worst > limit {
+		t.Errorf("seed %d: the watermark was %s behind, want at most %s", seed, worst, limit)
+	}
+	return worst, rounds
+}
+
+// behind is how much older than the newest record of its partition a watermark is.
+func (w *world) behind(at verify.Through) time.Duration {
+	list := w.src.Snapshot()[at.Partition]
+	for _, s := range list {
+		if s.Record.Position.After(at.Position) {
+			return time.Since(s.Record.Time)
+		}
+	}
+	return 0
+}
+
+// mirrorOn runs one mirror after the other; each is cut after a while.
+func mirrorOn(ctx context.Context, w *world) {
+	for ctx.Err() == nil {
+		some, cut := context.WithTimeout(ctx, time.Duration(20+w.seed%30)*time.Second)
+		err := w.mirror().Run(some)
+		cut()
+		if err != nil && some.Err() == nil && !bridge.Retryable(err) {
+			w.t.Errorf("seed %d: mirror: %v", w.seed, err)
+			return
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// A loss behind the watermark and one ahead of it are both reported.
+func TestContinuousFindsLosses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 5, memstream.Kinesis, memstream.Kafka)
+		w.produce(100, 10)
+		w.catchUp()
+		c := newCopier(w)
+		early, later := c.lines[3], c.lines[len(c.lines)-4]
+		later.dropped = true
+		c.hold = 40
+		dst, _ := c.write()
+		v := w.verifier(dst)
+		v.Continuous, v.Settle, v.Window = true, followSettle, followWindow
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(5*time.Second, func() { w.late(dst) })
+		time.AfterFunc(4*time.Minute, func() {
+			d := again(early) // long after its window was judged
+			c.put(dst, []*line{d}, []bridge.Record{c.outgoing(d)})
+		})
+		time.AfterFunc(8*time.Minute, cancel)
+		res, err := v.Run(ctx)
+		if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if res.Findings.Missing != 1 || res.Findings.Duplicate != 1 || res.Verdict != verify.Inconsistent {
+			t.Errorf("%s: %+v", res.Verdict, res.Findings)
+		}
+		for _, f := range res.Samples {
+			if f.Class == verify.Missing && f.Source.Position != later.was.Position {
+				t.Errorf("missing at %s, want %s", f.Source.Position, later.was.Position)
+			}
+		}
+	})
+}

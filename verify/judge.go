@@ -1,0 +1,376 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	// passes is how often differences are looked at again until they stay the same.
+	passes = 5
+	// maxFindings bounds the differences of one pass that are held one by one.
+	maxFindings = 1 << 18
+)
+
+// A seenKey tells one difference from another, from pass to pass.
+type seenKey struct {
+	class         Class
+	source        Place
+	target, other spot
+}
+
+func keyOf(f *Finding) seenKey {
+	k := seenKey{class: f.Class, target: spotOf(f.Target.Partition, f.Target.Position), other: spotOf(f.Other.Partition, f.Other.Position)}
+	k.source = Place{Partition: f.Source.Partition, Position: f.Source.Position}
+	return k
+}
+
+// A sighting is one difference of a pass.
+type sighting struct {
+	f Finding
+	w *window
+}
+
+type excess struct {
+	w     *window
+	class Class
+}
+
+// A pass is all that one look at the suspect cells showed.
+type pass struct {
+	seen map[seenKey]sighting
+	more map[excess]int64 // beyond maxFindings
+	left map[*window]map[int]tally
+	lost map[*window]string // why a window cannot be judged; nil stands for what has none
+}
+
+// closedWindows are the windows that can be judged: all if closed is zero, else those
+// that were closed before, and are not judged yet.
+func (r *run) closedWindows(closed time.Time) []*drillWindow {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []*drillWindow
+	for _, s := range r.Sources {
+		for _, w := range s.Windows {
+			if !w.Done && (closed.IsZero() || !w.ClosedAt.IsZero() && w.ClosedAt.Before(closed)) {
+				list = append(list, &drillWindow{s: s, w: w})
+			}
+		}
+	}
+	return list
+}
+
+// judge drills what is suspect in the given windows until it stays the same, and notes
+// the verdict of each.
+func (r *run) judge(ctx context.Context, windows []*drillWindow) error {
+	r.mu.Lock()
+	var bad []*drillWindow
+	for _, d := range windows {
+		d.w.Drilled = 0
+		for cell := range cellsPerWindow {
+			if d.w.bad(cell) {
+				d.cells[cell/64] |= 1 << (cell % 64)
+				d.w.Drilled++
+			}
+		}
+		if d.w.Drilled > 0 {
+			bad = append(bad, d)
+		}
+	}
+	strays := r.Strays
+	r.mu.Unlock()
+	confirmed, last := []sighting(nil), &pass{}
+	if len(bad) > 0 || len(strays) > 0 {
+		var err error
+		confirmed, last, err = r.confirm(ctx, func(ctx context.Context, again bool) (*pass, error) { return r.look(ctx, bad, strays, again) })
+		if err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Strays = r.Strays[len(strays):]
+	for _, d := range windows {
+		r.correct(d.w, last.left[d.w])
+	}
+	for _, s := range confirmed {
+		r.find(s.f, s.w)
+	}
+	for _, d := range windows {
+		r.close(d, last)
+	}
+	return nil
+}
+
+// confirm looks until two looks in a row show the same, settle apart.
+func (r *run) confirm(ctx context.Context, look func(ctx context.Context, again bool) (*pass, error)) ([]sighting, *pass, error) {
+	before := &pass{}
+	for n := range passes {
+		now, err := look(ctx, n > 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		if same := now.common(before); n > 0 && len(same) == len(now.seen) || len(now.seen) == 0 {
+			now.more = least(now.more, before.more)
+			return same, now, nil
+		}
+		before = now
+		if n < passes-1 {
+			if err := pause(ctx, r.v.Settle); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	for _, s := range before.seen {
+		before.lost[s.w] = "differences changed with every look"
+	}
+	return nil, before, nil
+}
+
+// common are the differences that an earlier pass showed, too, with the time of then.
+func (p *pass) common(before *pass) []sighting {
+	var out []sighting
+	for k, s := range p.seen {
+		if old, ok := before.seen[k]; ok {
+			s.f.Confirmed, s.f.First = s.f.First, old.f.First
+			p.seen[k] = sighting{f: s.f, w: s.w}
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func least(a, b map[excess]int64) map[excess]int64 {
+	out := map[excess]int64{}
+	for k, n := range a {
+		if m := min(n, b[k]); m > 0 {
+			out[k] = m
+		}
+	}
+	return out
+}
+
+// look drills all suspect cells once, in as many rounds as their number needs.
+func (r *run) look(ctx context.Context, bad []*drillWindow, strays []stray, tail bool) (*pass, error) {
+	p := &pass{seen: map[seenKey]sighting{}, more: map[excess]int64{}, left: map[*window]map[int]tally{}, lost: map[*window]string{}}
+	for i, group := range r.groups(bad) {
+		with := strays
+		if i > 0 {
+			with = nil
+		}
+		d, err := r.drillPass(ctx, group, with, tail)
+		if err != nil {
+			return nil, fmt.Errorf("look at what differs: %w", err)
+		}
+		o := d.judge()
+		for w, reason := range d.lost {
+			p.lost[w] = reason
+		}
+		p.take(o)
+	}
+	return p, nil
+}
+
+func (p *pass) take(o *outcome) {
+	for i := range o.findings {
+		f, w := o.findings[i], o.windows[i]
+		if p.lost[w] != "" {
+			continue
+		}
+		if len(p.seen) >= maxFindings {
+			p.more[excess{w, f.Class}] += f.Records
+			continue
+		}
+		p.seen[keyOf(&f)] = sighting{f, w}
+	}
+	for w, cells := range o.left {
+		if p.left[w] == nil {
+			p.left[w] = map[int]tally{}
+		}
+		for c, t := range cells {
+			p.left[w][c] = t
+		}
+	}
+}
+
+// groups divides the suspect cells so that no round holds too many records. All windows of
+// one cell stay together: order is judged among them.
+func (r *run) groups(bad []*drillWindow) [][]*drillWindow {
+	var load [cellsPerWindow]int64
+	for _, d := range bad {
+		for cell := range cellsPerWindow {
+			if d.has(cell) {
+				load[cell] += 1 + (d.w.Source.N+d.w.Repeats.N)/cellsPerWindow
+			}
+		}
+	}
+	var out [][]*drillWindow
+	for from := 0; from < cellsPerWindow; {
+		to, sum := from, int64(0)
+		for to < cellsPerWindow && (to == from || sum+load[to] <= int64(r.v.DrillRecords)) {
+			sum += load[to]
+			to++
+		}
+		if sum > 0 {
+			out = append(out, only(bad, from, to))
+		}
+		from = to
+	}
+	if len(out) == 0 {
+		out = append(out, nil)
+	}
+	return out
+}
+
+// only keeps of each window the cells from one to another.
+func only(bad []*drillWindow, from, to int) []*drillWindow {
+	var out []*drillWindow
+	for _, d := range bad {
+		part := &drillWindow{s: d.s, w: d.w}
+		any := false
+		for cell := from; cell < to; cell++ {
+			if d.has(cell) {
+				part.cells[cell/64] |= 1 << (cell % 64)
+				any = true
+			}
+		}
+		if any {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// correct puts what an exact join found in the place of what was counted on the way. The
+// lock is held.
+func (r *run) correct(w *window, left map[int]tally) {
+	exact := map[int]tally{}
+	for cell, t := range left {
+		i := w.index(cell)
+		sum := exact[i]
+		sum.merge(t)
+		exact[i] = sum
+	}
+	for i, t := range exact {
+		if w.Cells[i].isZero() {
+			continue
+		}
+		w.Firsts.merge(w.Cells[i])
+		w.Firsts.remove(t)
+		w.Cells[i] = t
+	}
+	for cell := range cellsPerWindow {
+		// A cell that differed only by what the source never had.
+		if _, ok := exact[w.index(cell)]; !ok && !w.Cells[w.index(cell)].isZero() {
+			w.Firsts.merge(w.Cells[w.index(cell)])
+			w.Cells[w.index(cell)] = tally{}
+		}
+	}
+}
+
+// find notes a confirmed difference. The lock is held.
+func (r *run) find(f Finding, w *window) {
+	if w != nil {
+		w.Found.add(f.Class, f.Records)
+	} else {
+		r.Loose.add(f.Class, f.Records)
+	}
+	r.sample(f)
+}
+
+// sample keeps a difference if there are not enough of its class yet. The lock is held.
+func (r *run) sample(f Finding) {
+	n := 0
+	for i := range r.Confirmed {
+		if r.Confirmed[i].Class == f.Class {
+			n++
+		}
+	}
+	if n < r.v.MaxSamples {
+		r.Confirmed = append(r.Confirmed, f)
+	}
+}
+
+// close gives a window its verdict. The lock is held.
+func (r *run) close(d *drillWindow, p *pass) {
+	w := d.w
+	for e, n := range p.more {
+		if e.w == w {
+			w.Found.add(e.class, n)
+		}
+	}
+	w.Done = true
+	switch {
+	case w.Found.bad() > 0:
+		w.Verdict = Inconsistent
+	case p.lost[w] != "":
+		w.Verdict, w.Reason = Inconclusive, p.lost[w]
+	case w.Found.Unread+w.Found.Unverifiable > 0:
+		w.Verdict, w.Reason = Inconclusive, r.whyOpen(d)
+	default:
+		w.Verdict = Consistent
+	}
+	if w.Verdict == Inconclusive {
+		r.uncovered(Uncovered{Side: "source", Partition: d.s.ID, After: w.After, Through: w.Through, Class: openClass(w), Reason: w.Reason})
+	}
+}
+
+func openClass(w *window) Class {
+	if w.Found.Unverifiable > 0 {
+		return Unverifiable
+	}
+	return Unread
+}
+
+// whyOpen is the reason of the first sample that left a window open. The lock is held.
+func (r *run) whyOpen(d *drillWindow) string {
+	for i := range r.Confirmed {
+		f := &r.Confirmed[i]
+		if f.Reason != "" && f.Source.Partition == d.s.ID && (f.Class == Unread || f.Class == Unverifiable) {
+			return f.Reason
+		}
+	}
+	return "some of its records could not be judged"
+}
+
+// add counts.
+func (f *Findings) add(c Class, n int64) {
+	switch c {
+	case Missing:
+		f.Missing += n
+	case Extra:
+		f.Extra += n
+	case Corrupt:
+		f.Corrupt += n
+	case Duplicate:
+		f.Duplicate += n
+	case Reordered:
+		f.Reordered += n
+	case Misrouted:
+		f.Misrouted += n
+	case Rewind:
+		f.Rewind++
+	case Unread:
+		f.Unread += n
+	case Unverifiable:
+		f.Unverifiable += n
+	}
+}
+
+func (f *Findings) merge(g Findings) {
+	f.Missing += g.Missing
+	f.Extra += g.Extra
+	f.Corrupt += g.Corrupt
+	f.Duplicate += g.Duplicate
+	f.Reordered += g.Reordered
+	f.Misrouted += g.Misrouted
+	f.Rewind += g.Rewind
+	f.Unread += g.Unread
+	f.Unverifiable += g.Unverifiable
+}
+
+// bad counts what makes a run inconsistent.
+func (f *Findings) bad() int64 {
+	return f.Missing + f.Extra + f.Corrupt + f.Reordered + f.Misrouted
+}

@@ -1,0 +1,233 @@
+package verify
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// A targetPart is one partition of the target.
+type targetPart struct {
+	ID      string
+	Index   int // parents before their children
+	Parents []string
+	hash    hashRange
+
+	// Begun says that the first page was read, and First is its first record.
+	Begun         bool
+	First, Last   bridge.Position
+	Through       bridge.Position
+	Records       int64
+	Bytes         int64
+	SeenAt        time.Time // everything that came before was read
+	Ended, Done   bool
+	Lost          string        // why the rest could not be read
+	HeadLost      bool          // its oldest records are gone
+	ready         chan struct{} // closed when it is read to the end of the scope
+	readyIsClosed bool
+	reading       bool
+	reader        bridge.Reader // if the target is read in step with a ledger
+}
+
+// A run is one comparison. The lock guards all that both sides change.
+type run struct {
+	v     *Verifier
+	canon *canon
+	// source and target are the identities that were found.
+	source, target bridge.Identity
+	// keyed: the target places by the hash of the key. bitmapped: its records are told
+	// apart by a bitmap.
+	keyed, bitmapped bool
+	tagger           *bridge.Tagger // of the ledger's digests
+
+	mu   sync.Mutex
+	cond *sync.Cond
+	book
+
+	sourceByID map[string]*sourcePart
+	targetByID map[string]*targetPart
+	acked      map[string]bridge.Row // nil: everything
+	keys       map[uint64]bool       // chosen ones; nil: all
+	cells      int                   // of all windows
+	spans      int
+	until      time.Time // the target is read until then; zero: not known yet
+	lists      int       // how often the source was listed
+	deadLost   bool      // the dead letters cannot be read
+	targetEnds map[string]bridge.Position
+}
+
+// A book is what a run knows, as it is saved.
+type book struct {
+	Version   int
+	Source    bridge.Identity
+	Target    bridge.Identity
+	ID        string
+	StartedAt time.Time
+	FenceAt   time.Time
+	Until     time.Time
+	Acked     map[string]bridge.Row
+	Sources   []*sourcePart
+	Targets   []*targetPart
+	Marks     watermarks
+	Lows      watermarks // the first position of each pair
+	Bitmaps   map[string]*bitmap
+	Tables    map[string]*orderTable
+	All       *contentBook // in content mode
+	Strays    []stray
+	Foreign   int64
+	Beyond    int64
+	Gaps      []Uncovered
+	Confirmed []Finding
+	Loose     Findings // those of no window
+	Overflow  map[Class]int64
+	Drilled   int64
+	Suspects  int64
+	Join      *joinState
+	SourceGot int64 // bytes read
+	TargetGot int64
+	Phase     string
+	Straggled int64
+	Judged    int // rounds of a continuous run
+}
+
+// A stray is a record of the target without a coordinate of this workflow's source.
+type stray struct {
+	Target   int
+	After    bridge.Position
+	Position bridge.Position
+	Key      uint64
+	Time     time.Time
+	Cell     int
+	Tag      uint64 // keyed, over key and value: as a ledger notes it
+}
+
+const bookVersion = 1
+
+// maxStrays bounds how many are kept by their places; more are only counted.
+const maxStrays = 1 << 16
+
+func (v *Verifier) begin(ctx context.Context) (*run, error) {
+	r := &run{
+		v: v, canon: newCanon(v.Key, v.Keeps, v.Content), tagger: bridge.NewTagger(v.Key, "digest"),
+		sourceByID: map[string]*sourcePart{}, targetByID: map[string]*targetPart{},
+	}
+	r.cond = sync.NewCond(&r.mu)
+	r.book = book{
+		Version: bookVersion, ID: v.ID, StartedAt: time.Now().UTC(), Marks: watermarks{}, Lows: watermarks{},
+		Bitmaps: map[string]*bitmap{}, Tables: map[string]*orderTable{}, Overflow: map[Class]int64{},
+	}
+	for _, k := range v.Select.Keys {
+		if r.keys == nil {
+			r.keys = map[uint64]bool{}
+		}
+		r.keys[r.canon.keyHash(k)] = true
+	}
+	var err error
+	if r.source, err = retry(ctx, func() (bridge.Identity, error) { return v.Source.Identity(ctx) }); err != nil {
+		return nil, err
+	}
+	if r.target, err = retry(ctx, func() (bridge.Identity, error) { return v.Target.Identity(ctx) }); err != nil {
+		return nil, err
+	}
+	r.Source, r.Target = r.source, r.target
+	if err := r.load(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.listSource(ctx); err != nil {
+		return nil, err
+	}
+	return r, r.listTarget(ctx)
+}
+
+// listSource adds partitions that are new. The caller does not hold the lock.
+func (r *run) listSource(ctx context.Context) error {
+	parts, err := retry(ctx, func() ([]bridge.Partition, error) { return r.v.Source.Partitions(ctx) })
+	if err != nil {
+		return fmt.Errorf("list the source: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lists++
+	for _, p := range parts {
+		if s := r.sourceByID[p.ID]; s != nil {
+			s.Closed = p.Closed
+			continue
+		}
+		s := &sourcePart{ID: p.ID, Index: len(r.Sources), Parents: p.Parents, Closed: p.Closed}
+		r.Sources = append(r.Sources, s)
+		r.index(s)
+	}
+	return nil
+}
+
+// index makes what is not saved of a source partition. Its parents were indexed before.
+func (r *run) index(s *sourcePart) {
+	s.ancestors = map[int]bool{}
+	for _, id := range s.Parents {
+		if p := r.sourceByID[id]; p != nil {
+			s.ancestors[p.Index] = true
+			for a := range p.ancestors {
+				s.ancestors[a] = true
+			}
+		}
+	}
+	for a := range s.ancestors {
+		r.Sources[a].descendants = append(r.Sources[a].descendants, s.Index)
+	}
+	r.sourceByID[s.ID] = s
+}
+
+// chosen reports whether a source partition is in scope.
+func (r *run) chosen(s *sourcePart) bool {
+	return len(r.v.Select.Partitions) == 0 || slices.Contains(r.v.Select.Partitions, s.ID)
+}
+
+// listTarget adds partitions that are new, and returns an error only if it cannot list.
+func (r *run) listTarget(ctx context.Context) error {
+	parts, err := retry(ctx, func() ([]bridge.Partition, error) { return r.v.Target.Partitions(ctx) })
+	if err != nil {
+		return fmt.Errorf("list the target: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range parts {
+		t := r.targetByID[p.ID]
+		if t == nil {
+			t = &targetPart{ID: p.ID, Index: len(r.Targets), Parents: p.Parents, ready: make(chan struct{})}
+			r.Targets = append(r.Targets, t)
+			r.targetByID[p.ID] = t
+		}
+		t.hash = parseRange(p.FirstHash, p.LastHash)
+		r.keyed = r.keyed || p.FirstHash != ""
+	}
+	_, offsets := r.v.Source.(bridge.Ender)
+	r.bitmapped = r.keyed && offsets && !r.v.noBitmap
+	return nil
+}
+
+// finish marks a target partition as read to the end of the scope. The lock is held.
+func (t *targetPart) finish() {
+	t.Done = true
+	if !t.readyIsClosed {
+		t.readyIsClosed = true
+		close(t.ready)
+	}
+}
+
+// uncovered notes a range that cannot be judged. The lock is held.
+func (r *run) uncovered(u Uncovered) {
+	for i := range r.Gaps {
+		g := &r.Gaps[i]
+		if g.Side == u.Side && g.Partition == u.Partition && g.Class == u.Class && g.Reason == u.Reason {
+			if u.Through.After(g.Through) {
+				g.Through = u.Through
+			}
+			return
+		}
+	}
+	r.Gaps = append(r.Gaps, u)
+}

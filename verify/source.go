@@ -1,0 +1,327 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// A prepared record is what a run keeps of one while it books it.
+type prepared struct {
+	at      bridge.Position // in the source
+	time    time.Time
+	content digest
+	digest  digest // the content bound to its coordinate
+	size    int64
+	cell    int
+	key     uint64
+	dropped bool // not to be on the target, as declared
+}
+
+// margin is how much later than a moment a page must be asked for to prove, if it says
+// that nothing is behind it, that all that arrived before the moment was read.
+const margin = 2 * time.Second
+
+// A limit is where reading a source partition ends.
+type limit struct {
+	set bool
+	at  bridge.Position // if set: all up to here
+	// until: else all that arrived up to this time; zero is for ever.
+	until time.Time
+}
+
+// limits says for each source partition where the scope ends, once.
+func (r *run) limits(ctx context.Context) (map[string]limit, error) {
+	v := r.v
+	until := r.FenceAt
+	ends := map[string]bridge.Position(nil)
+	if e, ok := v.Source.(bridge.Ender); ok && !v.Continuous {
+		var err error
+		if ends, err = retry(ctx, func() (map[string]bridge.Position, error) { return e.Ends(ctx) }); err != nil {
+			return nil, fmt.Errorf("ask for the end of the source: %w", err)
+		}
+	}
+	out := map[string]limit{}
+	for _, s := range r.Sources {
+		l := limit{until: until}
+		if end, ok := ends[s.ID]; ok {
+			l = limit{set: true, at: end}
+		}
+		if row, ok := r.acked[s.ID]; r.acked != nil && !v.Final && !v.Continuous {
+			if !ok || !l.set || l.at.After(row.Position) {
+				l = limit{set: true, at: row.Position}
+			}
+		}
+		if p, ok := v.Select.Through[s.ID]; ok && (!l.set || l.at.After(p)) {
+			l = limit{set: true, at: p}
+		}
+		if v.Continuous {
+			l = limit{}
+		}
+		out[s.ID] = l
+	}
+	return out, nil
+}
+
+// readSource reads one source partition up to its limit and books it. An error ends the
+// run; what concerns the partition alone is noted.
+func (r *run) readSource(ctx context.Context, s *sourcePart, l limit) error {
+	err := r.readPart(ctx, s, l)
+	if err == nil || ctx.Err() != nil || final(err) {
+		if err == nil {
+			r.sourceDone(s, "")
+		}
+		return err
+	}
+	if errors.Is(err, bridge.ErrMissing) && r.recheck(ctx) != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.uncovered(Uncovered{Side: "source", Partition: s.ID, After: s.Through, Through: l.at, Class: classOf(err), Reason: err.Error()})
+	r.mu.Unlock()
+	r.sourceDone(s, err.Error())
+	return nil
+}
+
+// recheck tells a partition that is gone from a stream that is.
+func (r *run) recheck(ctx context.Context) error {
+	now, err := r.v.Source.Identity(ctx)
+	if err == nil && now != r.source {
+		err = fmt.Errorf("the source was deleted and created anew: %w", bridge.ErrChanged)
+	}
+	if err == nil {
+		now, err = r.v.Target.Identity(ctx)
+		if err == nil && now != r.target {
+			err = fmt.Errorf("the target was deleted and created anew: %w", bridge.ErrChanged)
+		}
+	}
+	return err
+}
+
+func classOf(err error) Class {
+	if errors.Is(err, bridge.ErrGap) || errors.Is(err, bridge.ErrMissing) {
+		return Unverifiable
+	}
+	return Unread
+}
+
+func (r *run) sourceDone(s *sourcePart, lost string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.Done, s.Lost = true, lost
+	r.cond.Broadcast()
+}
+
+func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
+	if s.Done || l.set && !l.at.After(s.Through) {
+		return nil
+	}
+	if r.v.Content {
+		if err := r.waitForSources(ctx, s); err != nil {
+			return err
+		}
+	}
+	start := bridge.Start{After: s.Through}
+	if s.Through.IsZero() {
+		start.After, start.At = r.v.Select.After[s.ID], r.v.Select.From
+		s.Start = start.After
+		if !start.After.IsZero() {
+			start.At = time.Time{}
+		}
+	}
+	reader, err := retry(ctx, func() (bridge.Reader, error) { return r.v.Source.Open(ctx, s.ID, start) })
+	if err != nil {
+		return fmt.Errorf("open %s: %w", s.ID, err)
+	}
+	d := r.canon.digester()
+	for {
+		b, err := r.readOn(ctx, reader)
+		if err != nil {
+			return errors.Join(fmt.Errorf("read %s: %w", s.ID, err), reader.Close())
+		}
+		recs, over := r.within(b.Records, l)
+		list := make([]prepared, len(recs))
+		for i := range recs {
+			list[i] = r.prepare(d, s.ID, &recs[i])
+		}
+		if r.bookSource(s, list, b, over, l) {
+			return reader.Close()
+		}
+	}
+}
+
+// readOn reads one page, again if that failed for now, but not for ever.
+func (r *run) readOn(ctx context.Context, reader bridge.Reader) (bridge.Batch, error) {
+	began := time.Now()
+	return retry(ctx, func() (bridge.Batch, error) {
+		b, err := reader.Read(ctx)
+		if err != nil && bridge.Retryable(err) && !r.v.Continuous && time.Since(began) > r.v.Stall {
+			return b, fmt.Errorf("stalled for %s: %s: %w", r.v.Stall, err, bridge.ErrRefused)
+		}
+		return b, err
+	})
+}
+
+// within cuts off what is behind the limit; over says that it was reached.
+func (r *run) within(recs []bridge.Record, l limit) (in []bridge.Record, over bool) {
+	to := r.v.Select.To
+	for i := range recs {
+		rec := &recs[i]
+		switch {
+		case l.set && rec.Position.After(l.at):
+			return recs[:i], true
+		case !l.set && !l.until.IsZero() && rec.Time.After(l.until):
+			return recs[:i], true
+		case !to.IsZero() && rec.Time.After(to):
+			return recs[:i], true
+		}
+	}
+	return recs, false
+}
+
+// prepare computes what is booked of a source record: as it should stand on the target.
+func (r *run) prepare(d *digester, partition string, rec *bridge.Record) prepared {
+	key := rec.Key
+	if route, err := r.v.Keys.Route(rec); err == nil {
+		key = route.Key
+	}
+	p := prepared{at: rec.Position, time: rec.Time, key: d.keyHash(key)}
+	p.cell = cellOf(p.key)
+	// What came from the target is home, and what no reader is given was never to be carried.
+	p.dropped = rec.Origin.Stream == r.target.String() || errors.Is(rec.Refused, bridge.ErrDropped)
+	p.content, p.size = d.of(key, rec)
+	p.digest = d.bind(p.content, partition, rec.Position)
+	return p
+}
+
+// bookSource adds one page to the windows, and reports whether the limit was reached.
+func (r *run) bookSource(s *sourcePart, list []prepared, b bridge.Batch, over bool, l limit) (done bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for i := range list {
+		r.bookRecord(s, &list[i], now)
+	}
+	through := b.Through
+	switch {
+	case over && len(list) > 0:
+		through = s.Through
+	case over:
+		through = bridge.Position{}
+	case l.set && through.After(l.at):
+		through = l.at
+	}
+	s.LastRecord = clonePosition(s.LastRecord)
+	if through.After(s.Through) {
+		s.Through = clonePosition(through)
+		if !r.v.Content {
+			r.growing(s).Through = s.Through
+		}
+	}
+	if n := len(s.Windows); n > 0 {
+		r.cut(s.Windows[n-1], now, b.Ended)
+	}
+	s.Ended = b.Ended
+	done = over || b.Ended || l.set && !l.at.After(s.Through)
+	if !l.set && !l.until.IsZero() && b.Behind == 0 && b.Asked.After(l.until.Add(margin)) {
+		done = true
+	}
+	if r.v.Continuous {
+		done = b.Ended
+	}
+	r.cond.Broadcast()
+	return done
+}
+
+// bookRecord adds one record to its window. The lock is held.
+func (r *run) bookRecord(s *sourcePart, p *prepared, now time.Time) {
+	if r.keys != nil && !r.keys[p.key] {
+		return
+	}
+	if r.v.Content {
+		r.bookContent(s, p)
+		s.Through, s.LastRecord = p.at, p.at
+		return
+	}
+	w := r.growing(s)
+	if w.First.IsZero() {
+		w.First, w.From = clonePosition(p.at), p.time
+	}
+	if s.First.IsZero() {
+		s.First = w.First
+	}
+	w.To = p.time
+	s.Records++
+	s.Bytes += p.size
+	r.SourceGot += p.size
+	if p.dropped {
+		w.Dropped++
+	} else {
+		w.Source.add(p.digest, p.size)
+		w.Cells[w.index(p.cell)].add(p.digest, p.size)
+	}
+	s.Through, s.LastRecord = p.at, p.at
+	w.Through = p.at
+	if w.Source.N >= int64(r.v.WindowRecords) || p.time.Sub(w.From) > r.v.Window {
+		s.Through = clonePosition(p.at)
+		w.Through = s.Through
+		w.ClosedAt = now
+	}
+}
+
+// growing is the window that takes the next record. The lock is held.
+func (r *run) growing(s *sourcePart) *window {
+	after := s.Start
+	if n := len(s.Windows); n > 0 {
+		if w := s.Windows[n-1]; w.ClosedAt.IsZero() {
+			return w
+		}
+		after = s.Windows[n-1].Through
+	}
+	w := newWindow(after)
+	w.Cell = cellsPerWindow
+	s.Windows = append(s.Windows, w)
+	r.cells += cellsPerWindow
+	r.fold()
+	return w
+}
+
+// cut closes a window that has grown for long enough. The lock is held.
+func (r *run) cut(w *window, now time.Time, ended bool) {
+	if w.ClosedAt.IsZero() && (ended || r.v.Continuous && !w.From.IsZero() && now.Sub(w.From) > r.v.Window) {
+		w.ClosedAt = now
+	}
+}
+
+// fold keeps the cells of all windows within their bound. The lock is held.
+func (r *run) fold() {
+	for r.cells > maxCells {
+		most := 0
+		for _, s := range r.Sources {
+			for _, w := range s.Windows {
+				most = max(most, len(w.Cells))
+			}
+		}
+		if most <= 1 {
+			return
+		}
+		for _, s := range r.Sources {
+			for _, w := range s.Windows {
+				if len(w.Cells) == most && r.cells > maxCells {
+					r.cells -= most / 2
+					w.fold()
+				}
+			}
+		}
+	}
+}
+
+// clonePosition lets go of the page that a position is part of.
+func clonePosition(p bridge.Position) bridge.Position {
+	p.Seq = strings.Clone(p.Seq)
+	return p
+}

@@ -1,0 +1,479 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// A placed record is what a run keeps of a record of the target while it books it.
+type placed struct {
+	prepared
+	origin   bridge.Coordinate // zero: a stray
+	foreign  bool              // origin is only claimed
+	position bridge.Position   // on the target
+	right    bool              // it stands where its key belongs
+	// tag is over key and value, as a ledger notes it; of records without a coordinate.
+	tag uint64
+}
+
+// waitForParents returns when the parents of a shard are read: the order of a key that
+// moved is only seen so.
+func (r *run) waitForParents(ctx context.Context, t *targetPart) error {
+	for _, id := range t.Parents {
+		r.mu.Lock()
+		p := r.targetByID[id]
+		r.mu.Unlock()
+		if p == nil {
+			continue
+		}
+		select {
+		case <-p.ready:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// readTarget reads one partition of the target and books it.
+func (r *run) readTarget(ctx context.Context, t *targetPart) error {
+	if err := r.waitForParents(ctx, t); err != nil {
+		return err
+	}
+	err := r.followTarget(ctx, t)
+	if err != nil && (ctx.Err() != nil || final(err)) {
+		return err
+	}
+	if err != nil && errors.Is(err, bridge.ErrMissing) && r.recheck(ctx) != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		t.Lost = err.Error()
+		r.uncovered(Uncovered{Side: "target", Partition: t.ID, After: t.Through, Class: classOf(err), Reason: err.Error()})
+	}
+	t.finish()
+	return nil
+}
+
+func (r *run) followTarget(ctx context.Context, t *targetPart) error {
+	if t.Done {
+		return nil
+	}
+	if !t.Begun {
+		if err := r.probeHead(ctx, t); err != nil {
+			return err
+		}
+	}
+	reader, err := retry(ctx, func() (bridge.Reader, error) {
+		return r.v.Target.Open(ctx, t.ID, bridge.Start{After: t.Through, Tip: t.SeenAt})
+	})
+	if err != nil {
+		return fmt.Errorf("open %s: %w", t.ID, err)
+	}
+	d := r.canon.digester()
+	for {
+		b, err := r.readOn(ctx, reader)
+		if err == nil {
+			err = r.takeTarget(ctx, d, t, b)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("read %s: %w", t.ID, err), reader.Close())
+		}
+		if t.Done {
+			return reader.Close()
+		}
+	}
+}
+
+// probeHead finds out whether the oldest records of a partition are gone. Only where
+// positions are offsets can that be asked for.
+func (r *run) probeHead(ctx context.Context, t *targetPart) error {
+	if _, ok := r.v.Target.(bridge.Ender); !ok {
+		return nil
+	}
+	gone, err := r.headGone(ctx, r.v.Target, t.ID)
+	if err != nil || !gone {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t.HeadLost = true
+	r.uncovered(Uncovered{Side: "target", Partition: t.ID, Class: Unverifiable, Reason: "its oldest records are gone: retention or deletion has moved its beginning"})
+	return nil
+}
+
+// headGone reports whether offset 1 is no longer kept although later ones are.
+func (r *run) headGone(ctx context.Context, s bridge.Source, partition string) (bool, error) {
+	reader, err := retry(ctx, func() (bridge.Reader, error) {
+		return s.Open(ctx, partition, bridge.Start{After: bridge.OffsetPosition(0)})
+	})
+	var gap *bridge.GapError
+	if errors.As(err, &gap) {
+		return gap.Before.After(bridge.OffsetPosition(1)), nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look at the beginning of %s: %w", partition, err)
+	}
+	return false, reader.Close()
+}
+
+// takeTarget books one page, once the source was read up to the coordinates in it.
+func (r *run) takeTarget(ctx context.Context, d *digester, t *targetPart, b bridge.Batch) error {
+	list := make([]placed, len(b.Records))
+	for i := range b.Records {
+		list[i] = r.place(d, t, &b.Records[i])
+	}
+	if err := r.await(ctx, list); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bookTarget(t, t.Through, list)
+	if b.Through.After(t.Through) {
+		t.Through = clonePosition(b.Through)
+	}
+	t.Begun = true
+	if b.Behind == 0 && !b.Asked.IsZero() {
+		t.SeenAt = b.Asked
+	}
+	t.Ended = b.Ended
+	if r.reached(t, b) {
+		t.finish()
+	}
+	return nil
+}
+
+// reached reports whether a partition was read to the end of the scope. The lock is held.
+func (r *run) reached(t *targetPart, b bridge.Batch) bool {
+	switch {
+	case b.Ended:
+		t.SeenAt = b.Asked
+		return true
+	case r.until.IsZero():
+		return false
+	case b.Behind == 0 && b.Asked.After(r.until):
+		return true
+	}
+	if r.targetEnds != nil {
+		end, ok := r.targetEnds[t.ID]
+		return ok && !end.After(t.Through)
+	}
+	n := len(b.Records)
+	return n > 0 && r.keyed && b.Records[n-1].Time.After(r.until.Add(margin))
+}
+
+// place computes what is booked of a record of the target.
+func (r *run) place(d *digester, t *targetPart, rec *bridge.Record) placed {
+	p := placed{origin: rec.Origin, position: rec.Position}
+	headers := rec.Headers
+	if rec.Foreign {
+		p.origin, headers = claim(rec)
+		p.foreign = !p.origin.IsZero()
+		if p.foreign && p.origin.Stream != claimOf(r.source) {
+			p.origin, p.foreign = bridge.Coordinate{}, false
+		}
+	}
+	if r.v.Content || !p.foreign && p.origin.Stream != r.source.String() {
+		p.origin = bridge.Coordinate{}
+	}
+	own := bridge.Record{Key: rec.Key, Value: rec.Value, Headers: headers, Time: rec.Time}
+	p.time = rec.Time
+	p.key = d.keyHash(rec.Key)
+	p.cell = cellOf(p.key)
+	p.content, p.size = d.of(rec.Key, &own)
+	p.right = r.placedRight(t, rec.Key)
+	if p.origin.IsZero() {
+		p.tag = r.tagger.Digest(rec.Key, rec.Value)
+	} else {
+		p.bind(d.canon)
+	}
+	return p
+}
+
+// bind notes what follows from a record's coordinate.
+func (p *placed) bind(c *canon) {
+	p.at = p.origin.Position
+	p.digest = c.bind(p.content, p.origin.Partition, p.at)
+}
+
+// placedRight reports whether a key belongs into the partition.
+func (r *run) placedRight(t *targetPart, key []byte) bool {
+	if r.keyed {
+		return t.hash.holds(key)
+	}
+	route, err := r.v.Keys.Route(&bridge.Record{Key: key})
+	return err != nil || route.Partition == "" || route.Partition == t.ID
+}
+
+// claim is the coordinate that a copied provenance header names, and the headers without
+// it. It is zero if there is none.
+func claim(rec *bridge.Record) (bridge.Coordinate, []bridge.Header) {
+	for i := len(rec.Headers) - 1; i >= 0; i-- {
+		if rec.Headers[i].Key != bridge.ProvenanceHeader {
+			continue
+		}
+		p, err := bridge.DecodeProvenance(rec.Headers[i].Value)
+		if err != nil {
+			break
+		}
+		rest := append(append([]bridge.Header(nil), rec.Headers[:i]...), rec.Headers[i+1:]...)
+		return bridge.Coordinate{Stream: claimName(p.Source), Partition: p.Partition, Position: p.Position}, rest
+	}
+	return bridge.Coordinate{}, rec.Headers
+}
+
+func claimName(id uint32) string { return fmt.Sprintf("#%08x", id) }
+
+func claimOf(i bridge.Identity) string { return claimName(bridge.SourceID(i)) }
+
+// await returns when the windows of all coordinates are known.
+func (r *run) await(ctx context.Context, list []placed) error {
+	want := map[string]bridge.Position{}
+	for i := range list {
+		if o := &list[i].origin; !o.IsZero() && o.Position.After(want[o.Partition]) {
+			want[o.Partition] = o.Position
+		}
+	}
+	stop := context.AfterFunc(ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.cond.Broadcast()
+	})
+	defer stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for partition, at := range want {
+		listed := r.lists
+		for !r.known(partition, at, listed) {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			r.cond.Wait()
+		}
+	}
+	return nil
+}
+
+// known reports whether the window of a coordinate is known, or never will be: while a
+// run goes on, a shard that is not listed may be new. The lock is held.
+func (r *run) known(partition string, at bridge.Position, listed int) bool {
+	s := r.sourceByID[partition]
+	if s == nil {
+		return !r.v.Continuous || r.lists > listed+1
+	}
+	return s.covers(at)
+}
+
+// bookTarget books records in the order of their partition, which were read behind a
+// position. The lock is held.
+func (r *run) bookTarget(t *targetPart, after bridge.Position, list []placed) {
+	for i := range list {
+		p := &list[i]
+		if r.keys != nil && !r.keys[p.key] {
+			continue
+		}
+		r.TargetGot += p.size
+		if t.First.IsZero() {
+			t.First = clonePosition(p.position)
+		}
+		t.Last = clonePosition(p.position)
+		if r.v.Content {
+			r.bookTargetContent(t, p)
+			continue
+		}
+		if p.origin.IsZero() {
+			if !r.early(t, after, p) {
+				r.stray(t, after, p)
+			}
+			continue
+		}
+		if r.Join != nil {
+			delete(r.Join.Stored, spotOf(t.ID, p.position))
+		}
+		r.bookPlaced(t, after, p)
+	}
+}
+
+// count counts a record in scope.
+func (t *targetPart) count(p *placed) {
+	t.Records++
+	t.Bytes += p.size
+}
+
+// stray keeps a record that no coordinate leads to. The lock is held.
+func (r *run) stray(t *targetPart, after bridge.Position, p *placed) {
+	t.count(p)
+	r.Foreign++
+	if r.v.Natives {
+		return
+	}
+	if len(r.Strays) >= maxStrays {
+		r.Overflow[Extra]++
+		return
+	}
+	r.Strays = append(r.Strays, stray{
+		Target: t.Index, After: after, Position: clonePosition(p.position), Key: p.key, Time: p.time, Cell: p.cell, Tag: p.tag,
+	})
+}
+
+// bookPlaced books a record with a coordinate. The lock is held.
+func (r *run) bookPlaced(t *targetPart, after bridge.Position, p *placed) {
+	s := r.sourceByID[p.origin.Partition]
+	if s == nil {
+		r.uncovered(Uncovered{Side: "source", Partition: p.origin.Partition, Class: Unverifiable,
+			Reason: "the target holds records of it, and it is not listed: it has expired, or never was"})
+		return
+	}
+	if s.Max.Compare(p.at) < 0 {
+		s.Max = clonePosition(p.at)
+	}
+	if !r.chosen(s) || !s.Start.IsZero() && !p.at.After(s.Start) {
+		return
+	}
+	if r.below(s, p.at) {
+		return
+	}
+	i := s.find(p.at)
+	if i < 0 {
+		r.Beyond++
+		return
+	}
+	t.count(p)
+	w := s.Windows[i]
+	if w.Cells == nil {
+		r.late(t, s, w, p)
+		return
+	}
+	if w.extend(t.Index, after, clonePosition(p.position)) {
+		r.spans++
+		r.widen()
+	}
+	if p.foreign {
+		r.Foreign++
+		w.suspect(p.cell)
+		return
+	}
+	if !p.right {
+		w.suspect(p.cell)
+	}
+	r.occur(t, s, w, p)
+}
+
+// below handles a coordinate before the first one that the source still has.
+func (r *run) below(s *sourcePart, at bridge.Position) bool {
+	if !s.headless || !s.First.IsZero() && !s.First.After(at) {
+		return false
+	}
+	if r.v.Select.From.IsZero() {
+		r.uncovered(Uncovered{Side: "source", Partition: s.ID, Through: clonePosition(at), Class: Unverifiable,
+			Reason: "the target holds older records than the source still has"})
+	}
+	return true
+}
+
+// occur tells first occurrences from repeats. The lock is held.
+func (r *run) occur(t *targetPart, s *sourcePart, w *window, p *placed) {
+	r.Suspects++
+	if r.bitmapped {
+		r.occurByBit(s, w, p)
+		return
+	}
+	where := pair{t.Index, s.Index}
+	o, top := r.Marks.visit(where, p.at)
+	if o != first {
+		w.Repeats.add(p.digest, p.size)
+		s.between(p.cell, p.at, top)
+		r.afterChildren(t, s, p) // it may be the first one after all, and late
+		return
+	}
+	r.Suspects--
+	if low, ok := r.Lows[where]; !ok || low.After(p.at) {
+		r.Lows[where] = p.at
+	}
+	r.firstHere(w, p)
+	r.afterChildren(t, s, p)
+}
+
+func (r *run) firstHere(w *window, p *placed) {
+	w.Firsts.add(p.digest, p.size)
+	w.Cells[w.index(p.cell)].sub(p.digest, p.size)
+}
+
+// afterChildren suspects a record that stands behind records of a descendant of its
+// shard. The lock is held.
+func (r *run) afterChildren(t *targetPart, s *sourcePart, p *placed) {
+	for _, d := range s.descendants {
+		top, ok := r.Marks[pair{t.Index, d}]
+		if !ok {
+			continue
+		}
+		r.Suspects++
+		s.behind(p.cell, p.at)
+		child := r.Sources[d]
+		child.between(p.cell, bridge.Position{}, top)
+		if n := len(child.Windows); n > 0 {
+			child.Windows[0].suspect(p.cell)
+		}
+	}
+}
+
+// occurByBit is for targets where keys overtake each other. The lock is held.
+func (r *run) occurByBit(s *sourcePart, w *window, p *placed) {
+	offset, err := p.at.Offset()
+	if err != nil {
+		offset = -1
+	}
+	if s.seen == nil {
+		s.seen, s.last = newBitmap(), newOrderTable()
+	}
+	switch s.seen.visit(offset) {
+	case again, unsure:
+		w.Repeats.add(p.digest, p.size)
+		w.suspect(p.cell)
+		return
+	case first:
+	}
+	r.firstHere(w, p)
+	ahead := s.last.visit(p.key, offset)
+	if ahead < 0 {
+		r.Suspects--
+		return
+	}
+	s.between(p.cell, p.at, bridge.OffsetPosition(ahead))
+}
+
+// late is a record of a window that was judged and let go: it was there before. The lock
+// is held.
+func (r *run) late(t *targetPart, s *sourcePart, w *window, p *placed) {
+	w.Repeats.add(p.digest, p.size)
+	r.find(Finding{
+		Class: Duplicate, Source: Place{Partition: s.ID, Position: p.at}, Target: Place{Partition: t.ID, Position: clonePosition(p.position)},
+		Key: keyText(p.key), Records: 1, First: time.Now().UTC(), Confirmed: time.Now().UTC(),
+		Reason: "its window was judged before; not compared",
+	}, w)
+}
+
+// widen keeps the places of windows within their bound: the oldest are let go. The lock
+// is held.
+func (r *run) widen() {
+	for r.spans > maxSpans {
+		before := r.spans
+		for _, s := range r.Sources {
+			for _, w := range s.Windows {
+				if !w.Wide && r.spans > maxSpans && len(w.Spans) > 0 {
+					r.spans -= len(w.Spans)
+					w.Spans, w.Wide = nil, true
+				}
+			}
+		}
+		if r.spans == before {
+			return
+		}
+	}
+}
