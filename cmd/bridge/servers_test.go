@@ -134,12 +134,17 @@ func streamCommand(ts *testscript.TestScript, stream *kinesistest.Stream, args [
 // deleteStream asks the service itself. Its signature is one in form only, which is all
 // that the server reads.
 func deleteStream(url, name string) error {
-	req, err := http.NewRequest(http.MethodPost, url, bytes.NewBufferString(fmt.Sprintf(`{"StreamName":%q,"EnforceConsumerDeletion":true}`, name)))
+	return callKinesis(url, "DeleteStream", fmt.Sprintf(`{"StreamName":%q,"EnforceConsumerDeletion":true}`, name))
+}
+
+// callKinesis is one call of the service.
+func callKinesis(url, op, body string) error {
+	req, err := http.NewRequest(http.MethodPost, url, bytes.NewBufferString(body))
 	if err != nil {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/x-amz-json-1.1")
-	req.Header.Set("X-Amz-Target", "Kinesis_20131202.DeleteStream")
+	req.Header.Set("X-Amz-Target", "Kinesis_20131202."+op)
 	req.Header.Set("X-Amz-Date", "20260101T000000Z")
 	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/kinesis/aws4_request, SignedHeaders=host, Signature=0")
 	answer, err := http.DefaultClient.Do(req)
@@ -148,7 +153,7 @@ func deleteStream(url, name string) error {
 	}
 	defer answer.Body.Close()
 	if text, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("delete stream %s: %s: %s", name, answer.Status, text)
+		return fmt.Errorf("%s %s: %s: %s", op, body, answer.Status, text)
 	}
 	return nil
 }

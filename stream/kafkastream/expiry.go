@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -59,4 +60,16 @@ func (c *Client) expiryOfIDs(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	return 0, nil
+}
+
+// ExpiryOfIDs is after how long without a transaction the cluster forgets a transactional
+// id; 0 if it does not say. It wraps ErrDenied if this principal may not ask.
+func (c *Client) ExpiryOfIDs(ctx context.Context) (time.Duration, error) { return c.expiryOfIDs(ctx) }
+
+// MayTransact asks whether this principal may use the transactional ids of a workflow. It
+// does so with an id of its own, which fences nobody, and wraps ErrDenied if not.
+func (c *Client) MayTransact(ctx context.Context, workflow string) error {
+	s := &Session{client: c, txID: "bridge." + workflow + ".preflight", log: slog.New(slog.DiscardHandler)}
+	_, _, err := s.initProducer(ctx, -1, -1)
+	return err
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
@@ -159,11 +160,27 @@ func (c *Client) ids() (name, arn *string) {
 
 // Describe asks the service about the stream.
 func (c *Client) Describe(ctx context.Context) (Info, error) {
+	info, _, err := c.DescribeWithClock(ctx)
+	return info, err
+}
+
+// DescribeWithClock says besides how far this machine's clock is ahead of the service's,
+// to about a second; 0 if the service did not say its time.
+func (c *Client) DescribeWithClock(ctx context.Context) (Info, time.Duration, error) {
 	name, arn := c.ids()
 	out, err := c.api.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: name, StreamARN: arn})
 	if err != nil {
-		return Info{}, c.classify("DescribeStreamSummary", err)
+		return Info{}, 0, c.classify("DescribeStreamSummary", err)
 	}
+	ahead := time.Duration(0)
+	if theirs, ok := awsmiddleware.GetServerTime(out.ResultMetadata); ok && !theirs.IsZero() {
+		ahead = time.Since(theirs)
+	}
+	info, err := c.describe(out)
+	return info, ahead, err
+}
+
+func (c *Client) describe(out *kinesis.DescribeStreamSummaryOutput) (Info, error) {
 	d := out.StreamDescriptionSummary
 	if d == nil || d.StreamARN == nil || d.StreamCreationTimestamp == nil {
 		return Info{}, fmt.Errorf("describe stream %s: the answer names no stream: %w", c.name(), bridge.ErrTransient)

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
+)
+
+// A pairing is a Kinesis and a Kafka with a stream and a topic on which nothing is wrong,
+// until something is made wrong.
+type pairing struct {
+	kinesis *kinesistest.Server
+	stream  *kinesistest.Stream
+	kafka   *kfake.Cluster
+	topic   map[string]string // settings
+	records []*kgo.Record     // for the topic
+	config  map[string]string // BRIDGE_ variables
+}
+
+const clean3 = "the clean pair"
+
+func newPairing(t *testing.T, brokers map[string]string) *pairing {
+	t.Helper()
+	p := &pairing{
+		topic:  map[string]string{"min.insync.replicas": "2", "max.message.bytes": "1200000", "retention.ms": "1209600000"},
+		config: map[string]string{},
+	}
+	var err error
+	if p.kinesis, err = kinesistest.Start(kinesistest.Config{Limits: kinesistest.Limits{Off: true}}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.kinesis.Close() })
+	if p.stream, err = p.kinesis.CreateStream("orders", 2); err != nil {
+		t.Fatal(err)
+	}
+	p.call(t, "IncreaseStreamRetentionPeriod", `{"StreamName":"orders","RetentionPeriodHours":168}`)
+	if p.kafka, err = kfake.NewCluster(kfake.NumBrokers(3), kfake.BrokerConfigs(brokers)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.kafka.Close)
+	for i := range 200 {
+		key := fmt.Sprint("key", i%50)
+		if err := p.stream.Put(kinesistest.Entry{Key: key, Data: []byte("value")}); err != nil {
+			t.Fatal(err)
+		}
+		p.records = append(p.records, &kgo.Record{Topic: "orders", Key: []byte(key), Value: []byte("value")})
+	}
+	return p
+}
+
+func (p *pairing) call(t *testing.T, op, body string) {
+	t.Helper()
+	if err := callKinesis(p.kinesis.URL(), op, body); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run makes the topic and runs a command of the program.
+func (p *pairing) run(t *testing.T, direction string, args ...string) (code int, out map[string]any, text string) {
+	t.Helper()
+	if p.kafka.TopicInfo("orders") == nil {
+		if err := p.kafka.CreateTopic("orders", 4, p.topic); err != nil {
+			t.Fatal(err)
+		}
+		c, err := kgo.NewClient(kgo.SeedBrokers(p.kafka.ListenAddrs()...), kgo.ProducerBatchMaxBytes(4<<20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.ProduceSync(t.Context(), p.records...).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	env := map[string]string{
+		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+		"BRIDGE_WORKFLOW": "orders", "BRIDGE_DIRECTION": direction, "BRIDGE_KINESIS_STREAM": "orders", "BRIDGE_KINESIS_REGION": p.kinesis.Region(),
+		"BRIDGE_KINESIS_ENDPOINT_URL": p.kinesis.URL(), "BRIDGE_KAFKA_TOPIC": "orders", "BRIDGE_KAFKA_BROKERS": strings.Join(p.kafka.ListenAddrs(), ","),
+		"BRIDGE_KAFKA_PARTITIONS": "4",
+	}
+	if direction == kafkaToKinesis {
+		env["BRIDGE_KINESIS_FORMAT"], env["BRIDGE_ACCEPT_LOSS"] = "raw", "timestamp"
+	}
+	for name, value := range p.config {
+		env[name] = value
+	}
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	var stdout, stderr bytes.Buffer
+	a := &app{stdout: &stdout, stderr: &stderr, adapters: realAdapters(), env: func(name string) (string, bool) { v, ok := env[name]; return v, ok }}
+	code = a.run(t.Context(), append(args, "--output", "json", "--config", emptyConfig(t)))
+	if err := json.Unmarshal(stdout.Bytes(), &out); err != nil {
+		t.Fatalf("%v\n%s%s", err, stdout.String(), stderr.String())
+	}
+	return code, out, stdout.String() + stderr.String()
+}
+
+// Each trouble that is planted is found by its own check and no other, and where none is,
+// none is found.
+func TestPreflightFindsWhatIsPlanted(t *testing.T) {
+	hot := func(p *pairing) {
+		for range 20_000 {
+			p.records = append(p.records, &kgo.Record{Topic: "orders", Key: []byte("hot"), Value: []byte("value")})
+		}
+	}
+	for _, c := range []struct {
+		name      string
+		direction string
+		plant     func(t *testing.T, p *pairing)
+		found     []string
+	}{
+		{clean3, kinesisToKafka, func(*testing.T, *pairing) {}, nil},
+		{clean3 + " the other way", kafkaToKinesis, func(*testing.T, *pairing) {}, nil},
+		{"retention", kinesisToKafka, func(t *testing.T, p *pairing) {
+			p.call(t, "DecreaseStreamRetentionPeriod", `{"StreamName":"orders","RetentionPeriodHours":24}`)
+		}, []string{"stream-retention"}},
+		{"small messages", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["max.message.bytes"] = "1000000" }, []string{"topic-max-message-bytes"}},
+		{"compaction", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["cleanup.policy"] = "compact" }, []string{"topic-compaction"}},
+		{"times of arrival", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["message.timestamp.type"] = "LogAppendTime" }, []string{"topic-timestamps"}},
+		{"min ISR 1", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["min.insync.replicas"] = "1" }, []string{"topic-min-isr"}},
+		{"short topic", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["retention.ms"] = "3600000" }, []string{"topic-retention"}},
+		{"other partitions", kinesisToKafka, func(_ *testing.T, p *pairing) { p.config["BRIDGE_KAFKA_PARTITIONS"] = "5" }, []string{"topic-partitions"}},
+		{"explicit hash keys", kinesisToKafka, func(t *testing.T, p *pairing) {
+			for i := range 10 {
+				if err := p.stream.Put(kinesistest.Entry{Key: fmt.Sprint("key", i), ExplicitHashKey: "0", Data: []byte("v")}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}, []string{"explicit-hash-keys"}},
+		{"AUTO", kinesisToKafka, func(t *testing.T, p *pairing) {
+			p.call(t, "UpdateStreamMode", fmt.Sprintf(`{"StreamARN":%q,"StreamModeDetails":{"StreamMode":"ON_DEMAND"}}`, p.stream.ARN()))
+			p.call(t, "UpdateStreamRecordDistributionStrategy", fmt.Sprintf(`{"StreamARN":%q,"RecordDistributionStrategy":"AUTO"}`, p.stream.ARN()))
+		}, []string{"stream-distribution"}},
+		{"ids forgotten", kinesisToKafka, nil, []string{"transactional-id-expiry"}},
+		{"hot key", kafkaToKinesis, func(_ *testing.T, p *pairing) { hot(p) }, []string{"hot-key"}},
+		{"hot key, packed", kafkaToKinesis, func(_ *testing.T, p *pairing) { hot(p); p.config["BRIDGE_KINESIS_FORMAT"] = "kpl" }, nil},
+		{"oversize", kafkaToKinesis, func(_ *testing.T, p *pairing) {
+			p.topic["max.message.bytes"] = "4000000"
+			p.records = append(p.records, &kgo.Record{Topic: "orders", Key: []byte("k"), Value: make([]byte, 1<<20)})
+		}, []string{"oversize"}},
+		{"headers", kafkaToKinesis, func(_ *testing.T, p *pairing) { p.records[7].Headers = []kgo.RecordHeader{{Key: "h"}} }, []string{"headers"}},
+		{"tombstones", kafkaToKinesis, func(_ *testing.T, p *pairing) { p.records[7].Value = nil }, []string{"tombstones"}},
+		{"binary keys", kafkaToKinesis, func(_ *testing.T, p *pairing) { p.records[7].Key = []byte{0xff} }, []string{"binary-keys (warn)"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			brokers := map[string]string{}
+			if c.plant == nil {
+				brokers["transactional.id.expiration.ms"] = "60000"
+			}
+			p := newPairing(t, brokers)
+			if c.plant != nil {
+				c.plant(t, p)
+			}
+			code, out, text := p.run(t, c.direction, "preflight", "--sample", "10000")
+			var found []string
+			fails := 0
+			for _, k := range out["result"].(map[string]any)["checks"].([]any) {
+				k := k.(map[string]any)
+				switch k["level"] {
+				case levelFail:
+					fails++
+					found = append(found, k["id"].(string))
+				case levelWarn:
+					found = append(found, k["id"].(string)+" (warn)")
+				}
+				if k["level"] != levelOK && k["fix"] == nil || k["evidence"] == "" {
+					t.Errorf("%v: no way out", k)
+				}
+			}
+			if !slices.Equal(found, c.found) || (code == exitAccess) != (fails > 0) || code != exitDone && code != exitAccess {
+				t.Errorf("code %d, found %v, want %v\n%s", code, found, c.found, text)
+			}
+		})
+	}
+}
+
+// What may not be reached or read ends with 4, one sentence and no check.
+func TestPreflightWithoutRights(t *testing.T) {
+	for _, op := range []string{"DescribeStreamSummary", "ListShards", "GetShardIterator", "GetRecords"} {
+		p := newPairing(t, nil)
+		p.kinesis.SetDeny(func(c kinesistest.Call) bool { return c.Op == op })
+		if code, _, text := p.run(t, kinesisToKafka, "preflight"); code != exitAccess || !strings.Contains(text, op) {
+			t.Errorf("%s denied: code %d\n%s", op, code, text)
+		}
+	}
+	p := newPairing(t, nil)
+	if code, _, _ := p.run(t, kinesisToKafka, "preflight"); code != exitDone {
+		t.Fatal(code)
+	}
+	p.kafka.Fault(kfake.Fault{Topic: "orders", Err: kerr.TopicAuthorizationFailed, Count: -1})
+	if code, _, text := p.run(t, kinesisToKafka, "preflight"); code != exitAccess || !strings.Contains(text, "orders") {
+		t.Errorf("topic denied: code %d\n%s", code, text)
+	}
+}
+
+// A plan has one hash as long as nothing is decided otherwise.
+func TestPlan(t *testing.T) {
+	p := newPairing(t, nil)
+	hash := func(sample string) string {
+		t.Helper()
+		code, out, text := p.run(t, kafkaToKinesis, "plan", "--sample", sample)
+		if code != exitDone {
+			t.Fatalf("code %d\n%s", code, text)
+		}
+		return out["result"].(map[string]any)["plan_hash"].(string)
+	}
+	first := hash("100")
+	if again := hash("5"); again != first || first == "" {
+		t.Errorf("another sample gives hash %s, not %s", again, first)
+	}
+	p.config["BRIDGE_KINESIS_FORMAT"] = "envelope"
+	if other := hash("100"); other == first {
+		t.Error("another format gives the same hash")
+	}
+}
+
+// emptyConfig is a file that says nothing; all is said by variables.
+func emptyConfig(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "bridge.yaml")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
