@@ -433,9 +433,14 @@ func createTopic(t *testing.T, brokers []string, name string, partitions int, se
 		name, value, _ := strings.Cut(s, "=")
 		configs[name] = &value
 	}
-	if _, err := kadm.NewClient(dial(t, brokers)).CreateTopic(t.Context(), int32(partitions), int16(min(len(brokers), 3)), configs, name); err != nil {
+	adm := kadm.NewClient(dial(t, brokers))
+	if _, err := adm.CreateTopic(t.Context(), int32(partitions), int16(min(len(brokers), 3)), configs, name); err != nil {
 		t.Fatal(err)
 	}
+	waitFor(t, "brokers that know the topic", func() bool {
+		ends, err := adm.ListEndOffsets(t.Context(), name)
+		return err == nil && ends.Error() == nil
+	})
 }
 
 // judgeTopic compares the topic with the rows, arrival times included.

@@ -108,14 +108,32 @@ func (c *Client) open(ctx, life context.Context, config Config) error {
 	if c.cl, err = sarama.NewClient(c.brokers, c.conf); err != nil {
 		return fmt.Errorf("connect to kafka: %w", classify(err))
 	}
-	// An admin client must know the controller, and sarama asks for that only together with
-	// some topic. Every cluster has heard of this one; whether it exists, or may be seen,
-	// does not matter.
-	_ = c.refresh(ctx, "__consumer_offsets")
-	if c.admin, err = sarama.NewClusterAdminFromClient(c.cl); err != nil {
-		return fmt.Errorf("connect to kafka: %w", classify(err))
+	return c.openAdmin(ctx)
+}
+
+// controllerTries is how often the controller is asked for. A broker that has just come
+// up, or lost touch with its quorum, cannot name it.
+const controllerTries = 8
+
+// openAdmin makes the admin client, which must know the controller. sarama asks for that
+// only together with some topic. Every cluster has heard of this one; whether it exists,
+// or may be seen, does not matter.
+func (c *Client) openAdmin(ctx context.Context) error {
+	for n := 0; ; n++ {
+		asked := c.refresh(ctx, "__consumer_offsets")
+		admin, err := sarama.NewClusterAdminFromClient(c.cl)
+		if err == nil {
+			c.admin = admin
+			return nil
+		}
+		unnamed := errors.Is(err, sarama.ErrNoTopicsToUpdateMetadata) || errors.Is(err, sarama.ErrControllerNotAvailable)
+		if unnamed && asked != nil {
+			err = asked
+		}
+		if !unnamed || n == controllerTries || pause(ctx, 10*time.Millisecond<<n) != nil {
+			return fmt.Errorf("connect to kafka: ask for the controller: %w", classify(err))
+		}
 	}
-	return nil
 }
 
 // ClusterID is the cluster's own name for itself.

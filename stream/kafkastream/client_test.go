@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
@@ -89,6 +90,28 @@ func dial(t *testing.T, c kafkastream.Config) *kafkastream.Client {
 		}
 	})
 	return client
+}
+
+// The answer that names the controller is lost a few times.
+func TestControllerIsAskedForAgain(t *testing.T) {
+	fake, err := kfake.NewCluster(kfake.NumBrokers(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(fake.Close)
+	lost := 0
+	fake.ControlKey(int16(kmsg.Metadata), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		if len(r.(*kmsg.MetadataRequest).Topics) == 0 || lost == 3 {
+			return nil, nil, false
+		}
+		lost++
+		return nil, errors.New("lost"), true
+	})
+	client := dial(t, kafkastream.Config{Brokers: fake.ListenAddrs()})
+	if _, err := client.Topic(t.Context(), "none"); !errors.Is(err, bridge.ErrMissing) || lost != 3 {
+		t.Errorf("after %d lost answers: %v, want ErrMissing after 3", lost, err)
+	}
 }
 
 func TestTopicIdentity(t *testing.T) {
