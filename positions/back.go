@@ -136,6 +136,9 @@ func (w *back) lookNear(ctx context.Context) error {
 // remember notes that e is consumed. If there is a threshold for each source partition,
 // what is before it is not kept.
 func (w *back) remember(target string, e Entry, threshold map[string]bridge.Position) {
+	if e.Copied {
+		return
+	}
 	w.furthest[e.Source] = later(w.furthest[e.Source], e.last())
 	if t, ok := threshold[e.Source]; threshold == nil || ok && !t.After(e.last()) {
 		w.consumed.add(target, e)
@@ -339,7 +342,7 @@ func (w *back) count(ctx context.Context) error {
 			}
 			w.plan.Counted++
 			l := lines[e.Source]
-			if w.Consumed[x.Partition].Covers(e.At) && seen.add(x.Partition, e) && l != nil && !l.Bound.Consumed(e) {
+			if w.Consumed[x.Partition].Covers(e.At) && !e.Copied && seen.add(x.Partition, e) && l != nil && !l.Bound.Consumed(e) {
 				l.Replays++
 			}
 		}

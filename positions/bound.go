@@ -96,6 +96,19 @@ func (b Bound) String() string {
 	return "before " + b.At.String()
 }
 
+// Cut is b in the form that package filter reads, empty if it drops nothing.
+func (b Bound) Cut() string {
+	switch {
+	case b.All:
+		return "end"
+	case !b.Until.IsZero() || b.At.IsZero():
+		return ""
+	case b.Done:
+		return b.At.String()
+	}
+	return "<" + b.At.String()
+}
+
 // A Frontier holds the bound of each partition of one stream. A partition that it does
 // not name is not consumed at all.
 type Frontier map[string]Bound

@@ -197,10 +197,10 @@ func (r *resolver) bound(name string) (Bound, *Problem, error) {
 		return Bound{}, nil, nil
 	}
 	what := "is listed, but neither it nor a relative of it has a lease"
-	hint := "start the application once so that it takes leases; or, if it is to read this shard from its beginning, say --missing-lease-as start"
+	hint := "start the application once so that it takes leases; or, if it is to read this shard from its beginning, say --missing-as start"
 	if !r.listed[name] {
 		what = "has expired without a lease"
-		hint = "if the application had consumed it, say --missing-lease-as end; if it is to read all of it, say --missing-lease-as start"
+		hint = "if the application had consumed it, say --missing-as end; if it is to read all of it, say --missing-as start"
 	}
 	return Bound{}, &Problem{
 		Kind: NoLease, Partition: name, Hint: hint,

@@ -162,6 +162,30 @@ func TestBackGoesNoFurtherThanTheMirror(t *testing.T) {
 	}
 }
 
+// A copy that an application made, into whatever partition, is no proof that the original
+// was consumed.
+func TestBackTrustsNoCopies(t *testing.T) {
+	target := small("a:1 a:9 a:2 a:3 a:9")
+	read := target.Read
+	target.Read = func(ctx context.Context, p string, after, through bridge.Position) iter.Seq2[positions.Entry, error] {
+		return func(yield func(positions.Entry, error) bool) {
+			for e, err := range read(ctx, p, after, through) {
+				e.Copied = e.At.Seq == "1"
+				if !yield(e, err) {
+					return
+				}
+			}
+		}
+	}
+	p, err := positions.Back(t.Context(), positions.Backward{
+		Target: target, Rows: []bridge.Row{{Partition: "a", Position: at("9", 0)}},
+		Consumed: positions.Frontier{"0": positions.Offset(2)}, CountLimit: -1,
+	})
+	if err != nil || p.Lines[0].Bound != positions.Next(at("2", 0)) || p.Lines[0].Replays != 0 {
+		t.Errorf("got %+v, %v; want before 2", p.Lines, err)
+	}
+}
+
 func TestErrorsOfTheTargetAreReturned(t *testing.T) {
 	target := small("a:1")
 	target.Read = func(context.Context, string, bridge.Position, bridge.Position) iter.Seq2[positions.Entry, error] {

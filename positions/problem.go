@@ -26,6 +26,8 @@ const (
 	MirrorBehind Kind = "mirror-behind"
 	// NoOffset: the group has committed nothing for a partition.
 	NoOffset Kind = "no-offset"
+	// Rewind: the consumer's position on the other side would go back.
+	Rewind Kind = "rewind"
 	// Uncovered: the shards to be seeded do not cover the hash range.
 	Uncovered Kind = "uncovered"
 )

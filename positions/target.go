@@ -20,6 +20,9 @@ type Entry struct {
 	Last bridge.Position
 	// Time is when the source record arrived there.
 	Time time.Time
+	// Copied says that somebody else than the mirror wrote it, with the mirror's
+	// coordinate. It is a record that a consumer gets, but proves nothing of the original.
+	Copied bool
 }
 
 func (e Entry) last() bridge.Position {

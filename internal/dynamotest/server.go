@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -27,8 +30,6 @@ const (
 
 // A Server is one account in one region. Its methods are safe for concurrent use.
 type Server struct {
-	// Hook, if not nil, is asked before each call, under no lock.
-	Hook func(op string, body []byte) Fault
 	// Page is how many items a Scan returns at most; 7 if zero.
 	Page int
 
@@ -36,6 +37,7 @@ type Server struct {
 	http *http.Server
 
 	mu     sync.Mutex
+	hook   func(op string, body []byte) Fault
 	tables map[string]*table
 	writes int
 }
@@ -62,6 +64,27 @@ func (s *Server) URL() string { return s.url }
 
 // Close ends it.
 func (s *Server) Close() error { return s.http.Close() }
+
+// SetHook has fn asked before each call from now on what is to become of it; nil is
+// nothing. It is called under no lock.
+func (s *Server) SetHook(fn func(op string, body []byte) Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hook = fn
+}
+
+// Update changes every item of a table, as another client would.
+func (s *Server) Update(name string, fn func(Item)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.tables[name]; t != nil {
+		for k, it := range t.items {
+			next := maps.Clone(it)
+			fn(next)
+			t.items[k] = next
+		}
+	}
+}
 
 // Writes is how many calls changed an item since the start.
 func (s *Server) Writes() int {
@@ -136,8 +159,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	op := r.Header.Get("X-Amz-Target")
 	op = op[strings.LastIndexByte(op, '.')+1:]
 	fault := None
-	if s.Hook != nil {
-		fault = s.Hook(op, body)
+	s.mu.Lock()
+	hook := s.hook
+	s.mu.Unlock()
+	if hook != nil {
+		fault = hook(op, body)
 	}
 	if r.Header.Get("Authorization") == "" {
 		fault = Denied
@@ -157,14 +183,20 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+	status := http.StatusOK
 	if e := (*apiError)(nil); errors.As(err, &e) {
-		w.WriteHeader(e.status)
-		out = map[string]string{"__type": e.code, "message": e.text}
+		status, out = e.status, map[string]string{"__type": e.code, "message": e.text}
 	} else if err != nil {
-		w.WriteHeader(http.StatusInternalServerError)
+		status = http.StatusInternalServerError
 	}
-	json.NewEncoder(w).Encode(out)
+	answer, err := json.Marshal(out)
+	if err != nil {
+		status = http.StatusInternalServerError
+	}
+	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+	w.Header().Set("X-Amz-Crc32", strconv.FormatUint(uint64(crc32.ChecksumIEEE(answer)), 10))
+	w.WriteHeader(status)
+	w.Write(answer)
 }
 
 func (s *Server) call(op string, body []byte) (any, error) {

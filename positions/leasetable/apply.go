@@ -15,6 +15,7 @@ import (
 
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/internal/dynamo"
+	"github.com/kinesis-msk-bridge/bridge/positions"
 )
 
 // Apply makes every change that was not made yet, each on the condition that exactly what
@@ -55,6 +56,56 @@ func (t *Table) Undo(ctx context.Context, c Changes) error {
 		return nil
 	}
 	return t.drop(ctx)
+}
+
+// Check reports whether Apply and Undo would find what they expect: every item as it was or
+// as it is to be, and every lease that is not to be changed as it was. It wraps ErrConflict
+// if not, and changes nothing.
+func (t *Table) Check(ctx context.Context, c Changes) error {
+	s, err := t.Read(ctx)
+	if err != nil {
+		return err
+	}
+	there := map[string]Raw{}
+	for _, it := range s.Items {
+		there[it.Key] = it.raw
+	}
+	changed := map[string]bool{}
+	for _, ch := range c.Items {
+		changed[ch.Key[strings.LastIndexByte(ch.Key, ':')+1:]] = true
+		if now := there[ch.Key]; !equal(now, ch.Before) && !equal(now, ch.After) {
+			return t.conflict(ch.Key)
+		}
+	}
+	return t.holds(s, slices.DeleteFunc(slices.Clone(c.Want), func(l positions.Lease) bool { return changed[l.Shard] }))
+}
+
+// Verify reads the table and wraps ErrConflict unless every lease is as it was to be.
+func (t *Table) Verify(ctx context.Context, c Changes) error {
+	s, err := t.Read(ctx)
+	if err != nil {
+		return err
+	}
+	return t.holds(s, c.Want)
+}
+
+// holds compares positions.
+func (t *Table) holds(s *Snapshot, want []positions.Lease) error {
+	have := map[string]positions.Lease{}
+	for _, it := range s.Items {
+		have[it.Shard] = it.Lease
+	}
+	for _, l := range want {
+		now, ok := have[l.Shard]
+		same := now.Checkpoint == l.Checkpoint && now.Sub == l.Sub
+		if t.dialect == VMwareGoKCL {
+			same = now.Checkpoint == l.Checkpoint
+		}
+		if !ok || !same {
+			return t.conflict(l.Shard)
+		}
+	}
+	return nil
 }
 
 // move writes to where from is. An item that is to already is left alone.

@@ -28,13 +28,15 @@ type Changes struct {
 	// Create: there is no table.
 	Create bool     `json:"create,omitempty"`
 	Items  []Change `json:"items"`
+	// Want are all leases that the table is to hold, also those that it holds already.
+	Want []positions.Lease `json:"want"`
 }
 
 // Changes says what must be written so that the table as it was in s holds the given
 // leases. Leases of other shards stay as they are. It wraps ErrForeignPosition if the
 // dialect cannot express a position.
 func (t *Table) Changes(s *Snapshot, want []positions.Lease) (Changes, error) {
-	c := Changes{Table: t.name, Dialect: t.dialect, Create: !s.Exists}
+	c := Changes{Table: t.name, Dialect: t.dialect, Create: !s.Exists, Want: want}
 	have := map[string]Item{}
 	for _, it := range s.Items {
 		have[it.Shard] = it

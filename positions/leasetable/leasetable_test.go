@@ -293,14 +293,14 @@ func TestCutAtEveryCall(t *testing.T) {
 				table := leasetable.New(api, app, leasetable.KCL, orders)
 				c := planned(t, table)
 				n := 0
-				s.Hook = func(string, []byte) dynamotest.Fault {
+				s.SetHook(func(string, []byte) dynamotest.Fault {
 					if n++; n > call {
 						return fault // this call and, as the program is dead, all behind it
 					}
 					return dynamotest.None
-				}
+				})
 				err := table.Apply(t.Context(), c)
-				s.Hook = nil
+				s.SetHook(nil)
 				if err == nil {
 					break
 				}
@@ -351,12 +351,12 @@ func TestChangedSincePlanned(t *testing.T) {
 					changed = change[:strings.Index(change, "},")]
 				}
 				if late { // after the look, before the write
-					s.Hook = func(op string, body []byte) dynamotest.Fault {
+					s.SetHook(func(op string, body []byte) dynamotest.Fault {
 						if op == "PutItem" && changed == "" && strings.Contains(string(body), change[len(`{"leaseKey":{"S":`):strings.Index(change, `"},`)]) {
 							put()
 						}
 						return dynamotest.None
-					}
+					})
 				} else {
 					put()
 				}
@@ -384,7 +384,7 @@ func TestChangedSincePlanned(t *testing.T) {
 func TestDeniedAndUnreachable(t *testing.T) {
 	s, api := server(t)
 	fill(t, s, formats["KCL 3.x"])
-	s.Hook = func(string, []byte) dynamotest.Fault { return dynamotest.Denied }
+	s.SetHook(func(string, []byte) dynamotest.Fault { return dynamotest.Denied })
 	table := leasetable.New(api, app, leasetable.KCL, orders)
 	if _, err := table.Read(t.Context()); !errors.Is(err, bridge.ErrDenied) || bridge.Hint(err) == "" {
 		t.Errorf("denied: %v", err)

@@ -211,7 +211,9 @@ func (s *Store) createTable(ctx context.Context, api *dynamodb.Client) error {
 	if err = dynamo.Classify(err); err != nil && !errors.Is(err, bridge.ErrConflict) {
 		return fmt.Errorf("create table %s: %w", s.conf.Table, err)
 	}
-	w := dynamodb.NewTableExistsWaiter(api, func(o *dynamodb.TableExistsWaiterOptions) { o.MinDelay, o.MaxDelay = 100*time.Millisecond, 5*time.Second })
+	w := dynamodb.NewTableExistsWaiter(api, func(o *dynamodb.TableExistsWaiterOptions) {
+		o.MinDelay, o.MaxDelay = 100*time.Millisecond, 5*time.Second
+	})
 	if err := w.Wait(ctx, &dynamodb.DescribeTableInput{TableName: &s.conf.Table}, tablePatience); err != nil {
 		return fmt.Errorf("wait for table %s: %w", s.conf.Table, dynamo.Classify(err))
 	}

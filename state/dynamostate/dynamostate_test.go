@@ -71,12 +71,12 @@ func TestLostAnswer(t *testing.T) {
 	if _, err := s.Swap(t.Context(), 0, statetest.Workflow("orders")); err != nil {
 		t.Fatal(err)
 	}
-	b.server.Hook = func(op string, _ []byte) dynamotest.Fault {
+	b.server.SetHook(func(op string, _ []byte) dynamotest.Fault {
 		if op == "PutItem" {
 			return dynamotest.After
 		}
 		return dynamotest.None
-	}
+	})
 	_, err := s.Swap(t.Context(), 1, statetest.Workflow("orders"))
 	if !bridge.Retryable(err) || errors.Is(err, bridge.ErrConflict) {
 		t.Errorf("Swap whose answer was lost = %v, want a retryable error", err)

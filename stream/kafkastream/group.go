@@ -40,6 +40,9 @@ func (c *Client) Group(ctx context.Context, name string, t Topic) (Group, error)
 	answer, err := await(ctx, c, func() (*sarama.OffsetFetchResponse, error) {
 		return c.admin.ListConsumerGroupOffsets(name, map[string][]int32{t.Name: t.numbers()})
 	})
+	if errors.Is(err, sarama.ErrGroupIDNotFound) {
+		return g, nil
+	}
 	if err != nil {
 		return g, fmt.Errorf("read the offsets of group %s: %w", name, err)
 	}

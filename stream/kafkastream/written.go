@@ -50,7 +50,7 @@ func (c *Client) Extents(ctx context.Context, t Topic) ([]Extent, error) {
 // A Written is one record of a workflow that was found on its topic.
 type Written struct {
 	bridge.Placed
-	// Time is the record timestamp: when the source record arrived there.
+	// Time is that of the source record, as its header says.
 	Time time.Time
 	// Copied says that another producer wrote it: somebody copied the mirror's record.
 	Copied bool
@@ -86,11 +86,11 @@ func (c *Client) Written(ctx context.Context, w WrittenConfig) iter.Seq2[Written
 				yield(Written{}, err)
 				return
 			}
-			origin, ok := judge(w.Stamp, rec)
+			origin, when, ok := judge(w.Stamp, rec)
 			if !ok {
 				continue
 			}
-			found := Written{Time: rec.Time, Copied: !slices.Contains(w.Producers, rec.ProducerID)}
+			found := Written{Time: when, Copied: !slices.Contains(w.Producers, rec.ProducerID)}
 			found.Partition, found.Position, found.Origin = strconv.Itoa(int(w.Partition)), bridge.OffsetPosition(rec.Offset), origin
 			if !yield(found, nil) {
 				return
@@ -99,15 +99,16 @@ func (c *Client) Written(ctx context.Context, w WrittenConfig) iter.Seq2[Written
 	}
 }
 
-// judge reads the coordinate of a record, if it is one of the stamp's workflow.
-func judge(stamp *bridge.Stamp, rec fetchedRecord) (bridge.Coordinate, bool) {
+// judge reads the coordinate and the time of a record, if it is one of the stamp's
+// workflow.
+func judge(stamp *bridge.Stamp, rec fetchedRecord) (bridge.Coordinate, time.Time, bool) {
 	for i := len(rec.Headers) - 1; i >= 0; i-- {
 		if string(rec.Headers[i].Key) == bridge.ProvenanceHeader {
-			origin, _, mark := stamp.Judge(rec.Headers[i].Value, rec.Key, rec.Value)
-			return origin, mark == bridge.Ours
+			origin, p, mark := stamp.Judge(rec.Headers[i].Value, rec.Key, rec.Value)
+			return origin, p.Time, mark == bridge.Ours
 		}
 	}
-	return bridge.Coordinate{}, false
+	return bridge.Coordinate{}, time.Time{}, false
 }
 
 // ReadProducers returns the producer ids that a task of a workflow ever wrote with, none
