@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,7 +32,7 @@ import (
 //	dynamo stop TABLE                   until now
 //	dynamo writes N                     fails unless that many writes were made so far
 //	dynamo deny OPERATION               "none" ends that
-//	dynamo cut N                        the N-th write from now, and all behind it, fail
+//	dynamo cut TABLE N                  writes to the table from now on fail, but for the first N
 func cmdDynamo(ts *testscript.TestScript, neg bool, args []string) {
 	s := serversOf(ts)
 	if neg || len(args) == 0 || len(args) > 1 && s.dynamo == nil {
@@ -79,9 +80,9 @@ func cmdDynamo(ts *testscript.TestScript, neg bool, args []string) {
 			return dynamotest.None
 		})
 	case "cut":
-		left := number(ts, args, 1)
-		s.dynamo.SetHook(func(op string, _ []byte) dynamotest.Fault {
-			if op == "PutItem" || op == "DeleteItem" {
+		left, table := number(ts, args, 2), []byte(strconv.Quote(args[1]))
+		s.dynamo.SetHook(func(op string, body []byte) dynamotest.Fault {
+			if (op == "PutItem" || op == "DeleteItem") && bytes.Contains(body, table) {
 				if left--; left < 0 {
 					return dynamotest.Denied
 				}

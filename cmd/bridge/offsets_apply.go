@@ -92,7 +92,11 @@ func (r *relocation) apply(ctx context.Context) (*move, error) {
 	if err := r.keep(ctx, &raw, k); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(r.write(ctx, m), r.readBack(ctx, m)); err != nil {
+	err = r.write(ctx, m)
+	if err == nil {
+		err = r.readBack(ctx, m)
+	}
+	if err != nil {
 		return nil, partly(fmt.Errorf("consumer %s: %w", m.Consumer, plain{err}), k.Hash)
 	}
 	k.Status = moveApplied

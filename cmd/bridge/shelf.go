@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
@@ -46,7 +47,14 @@ func (d dynamoShelf) keep(ctx context.Context, before, next []byte) error {
 	return d.notes.SetNote(ctx, d.name, before, next)
 }
 
-func (d dynamoShelf) lock(ctx context.Context) (func() error, error) { return d.locks.Lock(ctx) }
+func (d dynamoShelf) lock(ctx context.Context) (func() error, error) {
+	release, err := d.locks.Lock(ctx)
+	if errors.Is(err, bridge.ErrLocked) {
+		_, when, _ := strings.Cut(bridge.Hint(err), "; ")
+		err = bridge.WithHint(fmt.Errorf("another process moves this consumer: %w", bridge.ErrLocked), "wait for it; "+when)
+	}
+	return release, err
+}
 
 // A fileShelf is a file of that name.
 type fileShelf string
