@@ -84,7 +84,7 @@ func (r *relocation) toGroup(ctx context.Context, m *move, t trail, s *leasetabl
 	if err != nil {
 		return err
 	}
-	m.Left.Leases, m.Old, m.Cut = s.Leases(), linesOf(consumed), cutOf(consumed)
+	m.Left.Leases, m.Old, m.Cut = s.Leases(), frontierLines(consumed), cutOf(consumed)
 	m.Plan.Problems = append(problems, m.Plan.Problems...)
 	m.Offsets = &offsetChange{Group: g.Name, Topic: r.topic.Name, TopicID: r.topic.ID, Before: offsetsText(g.Committed), After: map[string]int64{}}
 	for _, line := range m.Plan.Lines {
@@ -123,7 +123,7 @@ func (r *relocation) toKCL(ctx context.Context, m *move, t trail, s *leasetable.
 	if err != nil {
 		return err
 	}
-	m.Left.Group, m.Old = offsetsText(g.Committed), linesOf(consumed)
+	m.Left.Group, m.Old = offsetsText(g.Committed), frontierLines(consumed)
 	m.Plan.Problems = append(problems, m.Plan.Problems...)
 	bounds := positions.Frontier{}
 	for _, line := range m.Plan.Lines {
@@ -241,7 +241,7 @@ func sourcesOf(index []bridge.IndexEntry) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-func linesOf(f positions.Frontier) []positions.Line {
+func frontierLines(f positions.Frontier) []positions.Line {
 	var out []positions.Line
 	for _, name := range slices.Sorted(maps.Keys(f)) {
 		out = append(out, positions.Line{Partition: name, Bound: f[name], Known: true})

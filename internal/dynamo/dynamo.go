@@ -1,4 +1,4 @@
-// Package dynamo gives the errors of DynamoDB the classes that the rest of the module
+// Package dynamo makes DynamoDB clients, and gives the errors of DynamoDB the classes that the rest of the module
 // asks for.
 package dynamo
 
