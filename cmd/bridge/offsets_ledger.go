@@ -3,40 +3,38 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math/big"
 	"slices"
+	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/kpl"
 	"github.com/kinesis-msk-bridge/bridge/positions"
 	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
 )
 
-// streamTarget is the stream, as what the mirror wrote there by its ledger. What is under
-// way when the ledger ends is stored behind everything that it knows of: one put is under
-// way at a time.
+// streamTarget is the stream, as what the mirror wrote there: by its ledger, or in the
+// formats that carry coordinates by the records themselves. What is under way when the
+// ledger ends is stored behind everything that it knows of: one put is under way at a time.
 func (r *relocation) streamTarget(ctx context.Context, t trail) (positions.Target, error) {
 	out := positions.Target{Index: t.index, Keyed: true}
-	entries, trimmed, err := r.readLedger(ctx)
-	if err != nil {
-		return out, err
-	}
 	shards, err := r.kinesis.Partitions(ctx)
 	if err != nil {
 		return out, err
 	}
+	read := r.readLedger
+	if r.Config.Kinesis.Format != string(kinesisstream.Raw) {
+		read = func(ctx context.Context) (map[string][]positions.Entry, bool, error) { return r.readShards(ctx, shards) }
+	}
+	entries, trimmed, err := read(ctx)
+	if err != nil {
+		return out, err
+	}
 	for _, s := range shards {
-		x := positions.Extent{Partition: s.ID, Ended: s.Closed}
-		if list := entries[s.ID]; len(list) > 0 {
-			x.Through = list[len(list)-1].At
-		}
-		if trimmed {
-			x.Removed = lastBefore(entries[s.ID], t.index, s.ID)
-		}
-		if x.Removed.After(x.Through) {
-			x.Through = x.Removed
-		}
-		out.Extents = append(out.Extents, x)
+		out.Extents = append(out.Extents, extentOf(s, entries[s.ID], t.index, trimmed))
 	}
 	out.Read = func(_ context.Context, partition string, after, through bridge.Position) iter.Seq2[positions.Entry, error] {
 		return func(yield func(positions.Entry, error) bool) {
@@ -48,6 +46,69 @@ func (r *relocation) streamTarget(ctx context.Context, t trail) (positions.Targe
 		}
 	}
 	return out, nil
+}
+
+// extentOf is what can be known of a shard by the entries that were found.
+func extentOf(s bridge.Partition, entries []positions.Entry, index []bridge.IndexEntry, trimmed bool) positions.Extent {
+	x := positions.Extent{Partition: s.ID, Ended: s.Closed}
+	if len(entries) > 0 {
+		x.Through = entries[len(entries)-1].At
+	}
+	if trimmed {
+		x.Removed = lastBefore(entries, index, s.ID)
+	}
+	if x.Removed.After(x.Through) {
+		x.Through = x.Removed
+	}
+	return x
+}
+
+// readShards returns the workflow's records on the stream, each shard in its order, and
+// whether records may have expired since it began.
+func (r *relocation) readShards(ctx context.Context, shards []bridge.Partition) (map[string][]positions.Entry, bool, error) {
+	source := r.kinesis.Source(kinesisstream.SourceConfig{
+		Aggregation: kpl.KeepAll, Restore: true, Stamp: bridge.NewStamp(bridge.StampConfig{
+			Workflow: r.workflow.Name, Key: r.workflow.Key, Epoch: r.workflow.Epoch, Source: r.topic.Identity(), Target: r.stream,
+		}),
+	})
+	out := map[string][]positions.Entry{}
+	for _, s := range shards {
+		list, err := r.readShard(ctx, source, s.ID)
+		if err != nil {
+			return nil, false, fmt.Errorf("read shard %s: %w", s.ID, err)
+		}
+		out[s.ID] = list
+	}
+	old := len(r.workflow.Decisions) > 0 && time.Since(r.workflow.Decisions[0].At) > r.kinesis.Info().Retention
+	return out, old, nil
+}
+
+// readShard reads one shard up to where it ended when the reading began.
+func (r *relocation) readShard(ctx context.Context, source bridge.Source, shard string) (list []positions.Entry, err error) {
+	reader, err := source.Open(ctx, shard, bridge.Start{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	began := time.Now()
+	for {
+		b, err := reader.Read(ctx)
+		if bridge.Retryable(err) {
+			r.Log.Warn("reads again", "shard", shard, "error", err)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, rec := range b.Records {
+			if rec.Origin.Stream == r.topic.Identity().String() {
+				list = append(list, positions.Entry{At: rec.Position, Source: rec.Origin.Partition, First: rec.Origin.Position, Time: rec.Time})
+			}
+		}
+		if b.Ended || b.Behind == 0 && b.Asked.After(began) {
+			return list, nil
+		}
+	}
 }
 
 // readLedger returns what the ledger says is stored, each shard in its order, and whether
