@@ -9,6 +9,7 @@ import (
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/mirror"
 	"github.com/kinesis-msk-bridge/bridge/state"
+	"github.com/kinesis-msk-bridge/bridge/state/dynamostate"
 	"github.com/kinesis-msk-bridge/bridge/state/filestate"
 )
 
@@ -21,7 +22,12 @@ const (
 )
 
 // openState is the store that the configuration names.
-func openState(l *loaded) state.Store { return filestate.New(l.stateDir(), l.Workflow) }
+func openState(l *loaded) state.Store {
+	if kind, table, _ := cutPlace(l.State); kind == "dynamodb" {
+		return dynamostate.New(dynamostate.Config{API: l.dynamo, Table: table, Workflow: l.Workflow})
+	}
+	return filestate.New(l.stateDir(), l.Workflow)
+}
 
 // A marker writes into the state what the mirror does, for people: a mirror does not stop
 // because that could not be written. It is used by one goroutine at a time.

@@ -73,6 +73,7 @@ func (a *app) cli() *cli.App {
 		ExitErrHandler:       func(*cli.Context, error) {}, // exit codes are made in one place
 		OnUsageError:         func(_ *cli.Context, err error, _ bool) error { return usage(err) },
 		Commands: append(moving,
+			a.offsetsCommand(),
 			a.configCommand(),
 			a.keymapCommand(),
 			a.versionCommand(),
@@ -90,7 +91,8 @@ BRIDGE_KINESIS_ENDPOINT_URL), then from the file, then from defaults; "bridge co
 anywhere. Results are printed on stdout, everything else on stderr.
 
 Exit codes: 0 done; 1 failed; 2 wrong arguments, configuration or state; 4 access refused;
-5 inconsistent; 6 inconclusive; 8 data of the source or target is gone; 11 lock or task lost to another process; 75 could
+5 inconsistent; 6 inconclusive; 7 refused, nothing changed; 8 data of the source or target is
+gone; 10 partly applied; 11 lock or task lost to another process; 75 could
 not stop in time; 130 or 143 stopped by a signal, with the checkpoint saved.`
 
 // run is the whole program but the end of the process. It returns the exit code.

@@ -1,6 +1,10 @@
 package main
 
-import "github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
+import (
+	"cmp"
+
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
+)
 
 // A config is the configuration file. Its tags are the one place that says what a setting
 // is called (json), what it means (jsonschema), its default, which values it takes (enum)
@@ -14,7 +18,9 @@ type config struct {
 	Keymap             string        `json:"keymap,omitempty" default:"murmur2" enum:"murmur2,crc32,fnv1a,hash-range,field,table,shard" parameters:"field=pointer then,table=file then" jsonschema:"which partition of the topic a key goes to: as the Java client (murmur2), librdkafka (crc32) or sarama (fnv1a) would place it, by equal ranges of its MD5 (hash-range), by a key from the value ({name: field, pointer: /id, then: murmur2}), as a CSV file says ({name: table, file: keys.csv, then: murmur2}), or one partition a shard"`
 	Delivery           string        `json:"delivery,omitempty" default:"effectively-once" enum:"effectively-once" later:"exactly-once" jsonschema:"what a restart promises"`
 	Start              string        `json:"start,omitempty" jsonschema:"where the first start begins: trim-horizon (kinesis-to-kafka) or earliest (kafka-to-kinesis) for everything there is, latest, or a time such as 2026-01-31T00:00:00Z"`
-	State              string        `json:"state,omitempty" default:"file:.bridge" later:"dynamodb:" jsonschema:"where the workflow's state is kept: file: and a directory"`
+	State              string        `json:"state,omitempty" default:"file:.bridge" jsonschema:"where the workflow's state is kept: file: and a directory, or dynamodb: and a table"`
+	DynamoDB           dynamoConfig  `json:"dynamodb,omitzero" jsonschema:"where lease tables, and state: dynamodb:, are"`
+	Consumers          consumers     `json:"consumers,omitempty" jsonschema:"applications that consume the stream or topic; each is moved on its own"`
 	Policy             policyConfig  `json:"policy,omitzero" jsonschema:"what happens to records that the target cannot take"`
 	AcceptLoss         []string      `json:"accept_loss,omitempty" enum:"timestamp,headers,tombstones" jsonschema:"what may be lost because the format cannot carry it; kafka-to-kinesis in raw always loses the timestamp"`
 	CheckpointInterval duration      `json:"checkpoint_interval,omitempty" default:"5s" min:"10ms" max:"10m" jsonschema:"how often progress is made durable while records move"`
@@ -72,6 +78,25 @@ type securityConfig struct {
 	AllowPlaintext bool               `json:"allow_plaintext,omitempty" jsonschema:"the sasl_ protocols without TLS: only for tests on one machine"`
 }
 
+type dynamoConfig struct {
+	Region      string `json:"region,omitempty" jsonschema:"AWS region; by default that of the stream"`
+	EndpointURL string `json:"endpoint_url,omitempty" jsonschema:"another address of the service, such as an emulator's"`
+}
+
+// consumers are the applications that are moved, in the order of the file.
+type consumers []consumerConfig
+
+type consumerConfig struct {
+	Name           string `json:"name" jsonschema:"what bridge calls the application"`
+	KCLApplication string `json:"kcl_application,omitempty" jsonschema:"name of the application on Kinesis, and of its lease table"`
+	LeaseTable     string `json:"lease_table,omitempty" jsonschema:"name of the lease table, if it is another"`
+	Dialect        string `json:"dialect,omitempty" default:"kcl" enum:"kcl,vmware-go-kcl" jsonschema:"the library that keeps the lease table"`
+	Group          string `json:"group" jsonschema:"its consumer group on Kafka"`
+}
+
+// table is the name of the lease table.
+func (c consumerConfig) table() string { return cmp.Or(c.LeaseTable, c.KCLApplication) }
+
 type policyConfig struct {
 	Oversize    string `json:"oversize,omitempty" default:"stop" enum:"stop" later:"dead-letter" jsonschema:"records larger than the target takes"`
 	Undecodable string `json:"undecodable,omitempty" default:"stop" enum:"stop" later:"dead-letter" jsonschema:"records that are not what their format says"`
@@ -87,8 +112,6 @@ type verifyConfig struct {
 // laterSections are sections of the documented configuration that nothing in this
 // version reads.
 var laterSections = map[string]bool{
-	"dynamodb":     true,
-	"consumers":    true,
 	"dead_letters": true,
 }
 
@@ -98,8 +121,11 @@ const (
 	kafkaToKinesis = "kafka-to-kinesis"
 )
 
-// stateDir is the directory that state names.
+// stateDir is the directory that state names, if it names one.
 func (c *config) stateDir() string {
-	_, dir, _ := cutPlace(c.State)
+	kind, dir, _ := cutPlace(c.State)
+	if kind != "file" {
+		return ""
+	}
 	return dir
 }

@@ -26,6 +26,7 @@ func (l *loaded) check(broken map[string]bool) []fault {
 	c.brokers()
 	c.security()
 	c.places()
+	c.consumerList()
 	c.direction()
 	return c.faults
 }
@@ -199,9 +200,12 @@ func (c *checker) security() {
 }
 
 func (c *checker) places() {
-	kind, _, ok := cutPlace(c.State)
-	if (kind != "file" || !ok) && c.State != "" {
-		c.fault("state", "", "%q is not file: and a directory, such as file:.bridge", c.State)
+	kind, rest, ok := cutPlace(c.State)
+	switch {
+	case c.State == "" || kind == "file" && ok:
+	case kind == "dynamodb" && tableName.MatchString(rest):
+	default:
+		c.fault("state", "", "%q is not file: and a directory, such as file:.bridge, or dynamodb: and the name of a table", c.State)
 	}
 }
 

@@ -138,6 +138,8 @@ func (d *decoder) entry(e *ast.MappingValueNode, path string, at mark) {
 		d.fault(at, path, "is not available in this version")
 	case path == "keymap" && isMap(e.Value):
 		d.keymap(e.Value, at)
+	case leaf && f.isConsumers():
+		d.consumers(f, e.Value)
 	case leaf:
 		d.leaf(f, e.Value)
 	case d.isSection(path):

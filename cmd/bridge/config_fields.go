@@ -55,6 +55,9 @@ func (f field) isSecret() bool { return f.value.Type() == reflect.TypeFor[kafkas
 
 // set gives the field a value, from its text; lists take one text an item.
 func (f field) set(texts ...string) error {
+	if f.isConsumers() {
+		return errOnlyInFile
+	}
 	if f.isList() {
 		f.value.Set(reflect.ValueOf(slices.Clone(texts)))
 		for _, text := range texts {
@@ -148,6 +151,9 @@ func (f field) bound(tag string, none int64) (int64, error) {
 func (f field) text() string {
 	if f.value.IsZero() && f.value.Kind() != reflect.Bool {
 		return ""
+	}
+	if f.isConsumers() {
+		return f.value.Interface().(consumers).text()
 	}
 	if f.isList() {
 		return "[" + strings.Join(f.value.Interface().([]string), ", ") + "]"

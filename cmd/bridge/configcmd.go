@@ -135,6 +135,9 @@ func writeSettings(w io.Writer, l *loaded, origins bool) error {
 // yamlText is a value as YAML writes it, with quotes where they are needed.
 func yamlText(f field) (string, error) {
 	var v any = f.value.Interface()
+	if f.isConsumers() {
+		return f.text(), nil
+	}
 	switch v.(type) {
 	case duration, size, share, kafkastream.Secret:
 		v = f.text()

@@ -47,6 +47,11 @@ func configSchema() ([]byte, error) {
 			return nil, err
 		}
 	}
+	for _, f := range appendFields(nil, "", reflect.ValueOf(new(consumerConfig)).Elem()) {
+		if err := f.describe(propertyAt(propertyAt(s, "consumers").Items, f.path)); err != nil {
+			return nil, err
+		}
+	}
 	b, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("make the schema: %w", err)
@@ -226,7 +231,7 @@ func TestSchemaRefuses(t *testing.T) {
 	for _, line := range []string{
 		"unknown: 1", "tasks: 2", "tasks: many", "keymap: field", "keymap: {name: murmur2}", "keymap: {name: field, file: x}", "keymap: {name: field}", "keymap: 1", "put_timeout: 10", "put_timeout: soon",
 		"delivery: exactly-once", "accept_loss: [colour]", "accept_loss: timestamp", "policy: {oversize: dead-letter}",
-		"policy: {size: stop}", "dead_letters: topic:x", "dynamodb: {region: x}", "consumers: []", "verify: {settle: soon}", "start: ''",
+		"policy: {size: stop}", "dead_letters: topic:x", "dynamodb: {table: x}", "consumers: [{group: x}]", "consumers: [{name: a, group: x, dialect: y}]", "verify: {settle: soon}", "start: ''",
 	} {
 		if err := s.Validate(asJSON(t, []byte(good+line+"\n"))); err == nil {
 			t.Errorf("the schema takes %q", line)

@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/kinesis-msk-bridge/bridge/internal/dynamotest"
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
 )
 
@@ -29,6 +30,9 @@ type servers struct {
 	kafka   *kfake.Cluster
 	denied  *kfake.FaultHandle // nil if nothing is
 	ahead   atomic.Int64       // seconds that the clock of Kinesis is
+	dynamo  *dynamotest.Server
+	// stop ends what runs in the background, by name: applications and consumers.
+	stop map[string]func()
 }
 
 type serversKey struct{}

@@ -16,7 +16,10 @@ import (
 func Fetch(ctx context.Context) error {
 	_, kafka := jars(ctx)
 	_, kinesis := kinesisLocal(ctx)
-	return errors.Join(kafka, kinesis)
+	_, dynamo := dynamoJars(ctx)
+	_, kcl2 := kclJars(ctx, KCL2)
+	_, kcl3 := kclJars(ctx, KCL3)
+	return errors.Join(kafka, kinesis, dynamo, kcl2, kcl3)
 }
 
 // cached returns a folder of the cache, which fill has filled if it was not there. One

@@ -23,10 +23,13 @@ var mayImport = map[string][]string{
 	"verify":    {".", "keymap", "kpl"},
 	"dualwrite": {".", "keymap", "kpl"},
 	"positions": {".", "keymap", "kpl"},
-	"cutover":   {".", "keymap", "kpl", "verify", "positions", "dualwrite", "state"},
-	"advisor":   {".", "keymap", "kpl"},
-	"report":    {".", "verify"},
-	"metrics":   {".", "mirror", "verify", "dualwrite", "cutover"},
+	// The half of positions that reaches for DynamoDB, and what consumers import.
+	"positions/leasetable": {".", "positions", "internal/dynamo"},
+	"positions/filter":     {"."},
+	"cutover":              {".", "keymap", "kpl", "verify", "positions", "dualwrite", "state"},
+	"advisor":              {".", "keymap", "kpl"},
+	"report":               {".", "verify"},
+	"metrics":              {".", "mirror", "verify", "dualwrite", "cutover"},
 
 	"stream/kinesisstream": {".", "kpl", "envelope"},
 	"stream/kafkastream":   {"."},
@@ -34,7 +37,7 @@ var mayImport = map[string][]string{
 	"stream/kinesistest":   {}, // people import it by itself
 	"state":                {"."},
 	"state/filestate":      {".", "state"},
-	"state/dynamostate":    {".", "state"},
+	"state/dynamostate":    {".", "state", "internal/dynamo"},
 	"state/statetest":      {".", "state"},
 	"bridgetest":           {"."},
 
@@ -44,6 +47,8 @@ var mayImport = map[string][]string{
 	"integration/servers":       {},
 	"integration/servers/fetch": {"integration/servers"},
 
+	"internal/dynamo":      {"."},
+	"internal/dynamotest":  {},
 	"internal/flights":     {},
 	"internal/flights/gen": {},
 	"internal/fuzzall":     {},
@@ -63,8 +68,8 @@ var homes = []struct {
 	home    []string
 }{
 	{"github.com/aws/aws-sdk-go-v2/service/kinesis", []string{"stream/kinesisstream", "internal/bench"}},
-	{"github.com/aws/aws-sdk-go-v2/service/dynamodb", []string{"positions", "state/dynamostate"}},
-	{"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue", []string{"positions", "state/dynamostate"}},
+	{"github.com/aws/aws-sdk-go-v2/service/dynamodb", []string{"positions/leasetable", "state/dynamostate", "internal/dynamo"}},
+	{"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue", []string{"positions/leasetable", "state/dynamostate"}},
 	{"github.com/IBM/sarama", []string{"stream/kafkastream", "internal/bench"}},
 	{"github.com/urfave/cli", []string{"cmd/bridge"}},
 	{"github.com/hashicorp/go-multierror", []string{"cmd/bridge", "dualwrite", "cutover"}},

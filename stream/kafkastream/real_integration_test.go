@@ -34,6 +34,9 @@ func TestIntegrationContracts(t *testing.T) {
 	t.Run("recoverable", func(t *testing.T) { bridgetest.TestRecoverable(t, b.sinkHarness()) })
 	t.Run("checkpoints", b.checkpoints)
 	t.Run("ledger", b.ledger)
+	t.Run("groups", b.groups)
+	t.Run("extents", b.extents)
+	t.Run("written", b.written)
 }
 
 // What the broker in this process is known to do otherwise, a real one does as expected.

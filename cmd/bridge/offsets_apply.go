@@ -1,0 +1,323 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/positions"
+	"github.com/kinesis-msk-bridge/bridge/positions/leasetable"
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
+)
+
+// keepPlan puts a new plan in the place of an older one, unless that one is half applied.
+func (r *relocation) keepPlan(ctx context.Context, m *move) error {
+	release, err := r.shelf.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	before, old, err := r.kept(ctx)
+	if err != nil && !errors.Is(err, bridge.ErrState) {
+		return err
+	}
+	if old != nil && (old.Status == moveApplying || old.Status == moveUndoing) {
+		return partly(fmt.Errorf("plan %s of consumer %s is half applied", old.Hash, m.Consumer), old.Hash)
+	}
+	h, err := m.hash()
+	if err != nil {
+		return err
+	}
+	return r.keep(ctx, &before, &kept{Move: *m, Hash: h, Status: movePlanned})
+}
+
+func partly(err error, hash string) error {
+	return bridge.WithHint(classed{err, errPartly}, "bridge offsets apply --plan "+hash+" finishes it, bridge offsets undo takes it back")
+}
+
+// kept returns the kept move, nil if there is none, and its bytes.
+func (r *relocation) kept(ctx context.Context) ([]byte, *kept, error) {
+	b, err := r.shelf.load(ctx)
+	if err != nil || b == nil {
+		return b, nil, err
+	}
+	k, err := decodeKept(b)
+	return b, k, err
+}
+
+func (r *relocation) keep(ctx context.Context, before *[]byte, k *kept) error {
+	next, err := json.MarshalIndent(k, "", " ")
+	if err != nil {
+		return fmt.Errorf("encode the plan: %w", err)
+	}
+	if err := r.shelf.keep(ctx, *before, next); err != nil {
+		return err
+	}
+	*before = next
+	return nil
+}
+
+// apply writes what the plan says, or finishes it. Until the first write every refusal
+// leaves all as it was.
+func (r *relocation) apply(ctx context.Context) (*move, error) {
+	release, err := r.shelf.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	raw, k, err := r.kept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.chosen(k); err != nil {
+		return nil, err
+	}
+	m := &k.Move
+	if err := m.refusal(); err != nil {
+		return nil, err
+	}
+	if k.Status == moveApplied {
+		return m, gateRefused(r.readBack(ctx, m))
+	}
+	if err := r.unmoved(ctx, m, k.Status == movePlanned); err != nil {
+		return nil, err
+	}
+	k.Status = moveApplying
+	if err := r.keep(ctx, &raw, k); err != nil {
+		return nil, err
+	}
+	err = r.write(ctx, m)
+	if err == nil {
+		err = r.readBack(ctx, m)
+	}
+	if err != nil {
+		return nil, partly(fmt.Errorf("consumer %s: %w", m.Consumer, plain{err}), k.Hash)
+	}
+	k.Status = moveApplied
+	return m, r.keep(ctx, &raw, k)
+}
+
+// minPlanHash is how much of a plan's hash must be given.
+const minPlanHash = 8
+
+// chosen judges --plan.
+func (r *relocation) chosen(k *kept) error {
+	asked := r.options.Plan
+	switch {
+	case k == nil || k.Status == moveUndone:
+		return usageHint(fmt.Errorf("there is no plan for consumer %s", r.consumer.Name), "bridge offsets plan --consumer "+r.consumer.Name)
+	case len(asked) < minPlanHash || !strings.HasPrefix(k.Hash, asked):
+		return usageHint(fmt.Errorf("the plan of consumer %s is %s, not %s", r.consumer.Name, k.Hash, asked), "look at it again with bridge offsets plan, and give its hash")
+	case k.Status == moveUndoing:
+		return bridge.WithHint(classed{fmt.Errorf("plan %s is half taken back", k.Hash), errPartly}, "bridge offsets undo finishes that")
+	case k.Move.Offsets != nil && k.Move.Offsets.TopicID != r.topic.ID:
+		return gateRefused(bridge.WithHint(fmt.Errorf("topic %s is not the one that the plan was made for", r.topic.Name), "plan again"))
+	}
+	return nil
+}
+
+// unmoved proves that the consumer runs on neither side and stands where it stood when the
+// plan was made. With fresh, so must the side that it goes to.
+func (r *relocation) unmoved(ctx context.Context, m *move, fresh bool) error {
+	g, err := r.stopped(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := r.still(ctx)
+	if err != nil {
+		return err
+	}
+	changed := func(what string) error {
+		return gateRefused(bridge.WithHint(fmt.Errorf("%s changed since the plan was made", what), "plan again: bridge offsets plan --consumer "+m.Consumer))
+	}
+	switch {
+	case m.Way == kclToGroup && !sameLeases(s.Leases(), m.Left.Leases):
+		return changed("the lease table")
+	case m.Way == groupToKCL && !maps.Equal(offsetsText(g.Committed), m.Left.Group):
+		return changed("what group " + g.Name + " has committed")
+	case m.Offsets != nil && fresh && !maps.Equal(offsetsText(g.Committed), m.Offsets.Before):
+		return changed("what group " + g.Name + " has committed")
+	case m.Leases != nil && fresh:
+		again, err := r.table.Changes(s, m.Leases.Want)
+		if err != nil {
+			return err
+		}
+		if !sameChanges(again, *m.Leases) {
+			return changed("the lease table")
+		}
+	case m.Leases != nil:
+		return gateRefused(r.table.Check(ctx, *m.Leases))
+	}
+	return nil
+}
+
+// stopped proves that nobody consumes as the group.
+func (r *relocation) stopped(ctx context.Context) (kafkastream.Group, error) {
+	g, err := r.kafka.Group(ctx, r.consumer.Group, r.topic)
+	if err == nil && g.Running() {
+		who := ""
+		if len(g.Members) > 0 {
+			who = ": " + g.Members[0]
+		}
+		err = gateRefused(bridge.WithHint(fmt.Errorf("group %s is in use (%s, %d members%s)", g.Name, g.State, len(g.Members), who),
+			"stop its consumers and wait for their session timeout"))
+	}
+	return g, err
+}
+
+// still proves that the application does not run.
+func (r *relocation) still(ctx context.Context) (*leasetable.Snapshot, error) {
+	if r.options.StillFor < time.Second {
+		return nil, usage(errors.New("--still-for takes at least 1s, and should be three times the application's failover time"))
+	}
+	s, err := r.table.Still(ctx, func(ctx context.Context) error {
+		r.Log.Info("watches whether the lease table moves", "table", r.consumer.table(), "for", r.options.StillFor.String())
+		t := time.NewTimer(r.options.StillFor)
+		defer t.Stop()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+			return nil
+		}
+	})
+	if errors.Is(err, bridge.ErrLocked) {
+		err = gateRefused(err)
+	}
+	return s, err
+}
+
+// write is the one place that changes something outside of this program's own state.
+func (r *relocation) write(ctx context.Context, m *move) error {
+	if m.Leases != nil {
+		return r.table.Apply(ctx, *m.Leases)
+	}
+	next, err := offsetsOf(m.Offsets.After)
+	if err != nil {
+		return err
+	}
+	return r.kafka.CommitGroup(ctx, m.Offsets.Group, m.Offsets.Topic, next)
+}
+
+// readBack holds that what the plan says is there.
+func (r *relocation) readBack(ctx context.Context, m *move) error {
+	if m.Leases != nil {
+		return r.table.Verify(ctx, *m.Leases)
+	}
+	g, err := r.kafka.Group(ctx, m.Offsets.Group, r.topic)
+	if err == nil && !maps.Equal(offsetsText(g.Committed), m.Offsets.After) {
+		err = bridge.WithHint(fmt.Errorf("group %s has not the offsets that were set", g.Name), "a consumer may have started meanwhile: stop it, and look with bridge offsets plan")
+	}
+	return err
+}
+
+// undo brings back what was there before apply.
+func (r *relocation) undo(ctx context.Context) (*move, error) {
+	release, err := r.shelf.lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	raw, k, err := r.kept(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case k == nil || k.Status == movePlanned:
+		return nil, usageHint(fmt.Errorf("nothing was applied for consumer %s", r.consumer.Name), "bridge offsets plan shows where it stands")
+	case k.Status == moveUndone:
+		return &k.Move, nil
+	}
+	m := &k.Move
+	if err := r.restorable(ctx, m); err != nil {
+		return nil, err
+	}
+	k.Status = moveUndoing
+	if err := r.keep(ctx, &raw, k); err != nil {
+		return nil, err
+	}
+	if err := r.restore(ctx, m); err != nil {
+		return nil, bridge.WithHint(classed{fmt.Errorf("consumer %s: %w", m.Consumer, plain{err}), errPartly}, "bridge offsets undo, again, finishes it")
+	}
+	k.Status = moveUndone
+	return m, r.keep(ctx, &raw, k)
+}
+
+// restorable proves that undo would take nothing away that somebody else did.
+func (r *relocation) restorable(ctx context.Context, m *move) error {
+	hint := "the consumer has gone on: move it with bridge offsets plan --back"
+	if r.Config.Direction == kafkaToKinesis && m.Way == kclToGroup || r.Config.Direction == kinesisToKafka && m.Way == groupToKCL {
+		hint = "the consumer has gone on: move it with bridge offsets plan"
+	}
+	if m.Leases != nil {
+		if _, err := r.still(ctx); err != nil {
+			return err
+		}
+		if err := r.table.Check(ctx, *m.Leases); err != nil {
+			return bridge.WithHint(gateRefused(err), hint)
+		}
+		return nil
+	}
+	g, err := r.stopped(ctx)
+	if err != nil {
+		return err
+	}
+	now := offsetsText(g.Committed)
+	for _, p := range slices.Sorted(maps.Keys(m.Offsets.After)) {
+		at, there := now[p]
+		old, was := m.Offsets.Before[p]
+		untouched := there == was && at == old
+		if !untouched && at != m.Offsets.After[p] && !r.options.AllowRewind {
+			return gateRefused(bridge.WithHint(fmt.Errorf("group %s is at %d in partition %s, not at %d where apply put it", g.Name, at, p, m.Offsets.After[p]), hint))
+		}
+	}
+	return nil
+}
+
+func (r *relocation) restore(ctx context.Context, m *move) error {
+	if m.Leases != nil {
+		return r.table.Undo(ctx, *m.Leases)
+	}
+	before, err := offsetsOf(m.Offsets.Before)
+	if err != nil {
+		return err
+	}
+	after, err := offsetsOf(m.Offsets.After)
+	if err != nil {
+		return err
+	}
+	var forget []int32
+	for _, p := range slices.Sorted(maps.Keys(after)) {
+		if _, ok := before[p]; !ok {
+			forget = append(forget, p)
+		}
+	}
+	if err := r.kafka.CommitGroup(ctx, m.Offsets.Group, m.Offsets.Topic, before); err != nil {
+		return err
+	}
+	if err := r.kafka.ForgetGroup(ctx, m.Offsets.Group, m.Offsets.Topic, forget); err != nil {
+		return err
+	}
+	g, err := r.kafka.Group(ctx, m.Offsets.Group, r.topic)
+	if err == nil && !maps.Equal(offsetsText(g.Committed), m.Offsets.Before) {
+		err = fmt.Errorf("group %s has not the offsets that were restored", g.Name)
+	}
+	return err
+}
+
+func sameLeases(a, b []positions.Lease) bool { return jsonOf(a) == jsonOf(b) }
+
+func sameChanges(a, b leasetable.Changes) bool { return jsonOf(a) == jsonOf(b) }
+
+func jsonOf(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}

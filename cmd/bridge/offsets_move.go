@@ -1,0 +1,142 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/positions"
+	"github.com/kinesis-msk-bridge/bridge/positions/leasetable"
+)
+
+// The ways that a consumer can move.
+const (
+	kclToGroup = "kcl-to-group"
+	groupToKCL = "group-to-kcl"
+)
+
+// What became of a plan.
+const (
+	movePlanned  = "planned"
+	moveApplying = "applying" // something may have been written
+	moveApplied  = "applied"
+	moveUndoing  = "undoing"
+	moveUndone   = "undone"
+)
+
+// moveSchema names the stored form of a move.
+const moveSchema = "bridge.offsets/v1"
+
+// A move is one plan, with all that is needed to apply it and to take it back.
+type move struct {
+	Schema   string    `json:"schema"`
+	Workflow string    `json:"workflow"`
+	Consumer string    `json:"consumer"`
+	Way      string    `json:"way"`
+	Made     time.Time `json:"made"`
+	From     string    `json:"from"` // for people
+	To       string    `json:"to"`
+	// Old is where the consumer stood, in the partitions of the side that it leaves.
+	Old  []positions.Line `json:"old"`
+	Plan positions.Plan   `json:"plan"`
+	// Cut is what the cut-over filter drops by: see package filter. Only for kcl-to-group.
+	Cut map[string]string `json:"cut,omitempty"`
+	// Left is the side that the consumer leaves, which must still be like this.
+	Left side `json:"left"`
+	// Offsets is what is to be committed, and what was before.
+	Offsets *offsetChange `json:"offsets,omitempty"`
+	// Leases is what is to be written into the lease table.
+	Leases *leasetable.Changes `json:"leases,omitempty"`
+}
+
+// A side is where a consumer stands on one side: leases or committed offsets.
+type side struct {
+	Leases []positions.Lease `json:"leases,omitempty"`
+	Group  map[string]int64  `json:"group,omitempty"`
+}
+
+type offsetChange struct {
+	Group   string           `json:"group"`
+	Topic   string           `json:"topic"`
+	TopicID string           `json:"topic_id"`
+	Before  map[string]int64 `json:"before"` // partitions without an offset are left out
+	After   map[string]int64 `json:"after"`
+}
+
+// kept is how a move is stored.
+type kept struct {
+	Move   move   `json:"move"`
+	Hash   string `json:"hash"`
+	Status string `json:"status"`
+}
+
+// hash names the plan: equal plans have equal hashes.
+func (m *move) hash() (string, error) {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return "", fmt.Errorf("encode the plan: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8]), nil
+}
+
+// decodeKept reads a stored move, whose hash must hold.
+func decodeKept(b []byte) (*kept, error) {
+	var k kept
+	if err := json.Unmarshal(b, &k); err != nil {
+		return nil, fmt.Errorf("the kept plan is damaged: %w: %w", err, bridge.ErrState)
+	}
+	if k.Move.Schema != moveSchema {
+		return nil, bridge.WithHint(fmt.Errorf("the kept plan has the form %q, this program knows %q: %w", k.Move.Schema, moveSchema, bridge.ErrState),
+			"use the version of bridge that made it")
+	}
+	if h, err := k.Move.hash(); err != nil || h != k.Hash {
+		return nil, bridge.WithHint(fmt.Errorf("the kept plan is not the one that was made: its hash differs: %w", bridge.ErrState), "plan again")
+	}
+	return &k, nil
+}
+
+// refusal is the error of a plan that cannot be applied: the first problem, and how many
+// more there are. Data that is gone says more than anything else.
+func (m *move) refusal() error {
+	if len(m.Plan.Problems) == 0 {
+		return nil
+	}
+	first, class := m.Plan.Problems[0], errGate
+	for _, p := range m.Plan.Problems {
+		if p.Kind == positions.Removed {
+			first, class = p, bridge.ErrGap
+			break
+		}
+	}
+	text := first.Text
+	if n := len(m.Plan.Problems) - 1; n > 0 {
+		text += fmt.Sprintf(", and %d more problems", n)
+	}
+	return bridge.WithHint(classed{fmt.Errorf("consumer %s cannot be moved: %s", m.Consumer, text), class}, first.Hint)
+}
+
+// offsetsText has numbers of partitions as JSON has keys.
+func offsetsText(m map[int32]int64) map[string]int64 {
+	out := make(map[string]int64, len(m))
+	for p, n := range m {
+		out[strconv.Itoa(int(p))] = n
+	}
+	return out
+}
+
+func offsetsOf(m map[string]int64) (map[int32]int64, error) {
+	out := make(map[int32]int64, len(m))
+	for p, n := range m {
+		i, err := strconv.ParseInt(p, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("partition %q: %w", p, bridge.ErrForeignPosition)
+		}
+		out[int32(i)] = n
+	}
+	return out, nil
+}

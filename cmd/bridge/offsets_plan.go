@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/positions"
+	"github.com/kinesis-msk-bridge/bridge/positions/leasetable"
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
+)
+
+// plan finds where the consumer goes on. It changes nothing.
+func (r *relocation) plan(ctx context.Context) (*move, error) {
+	m := &move{Schema: moveSchema, Workflow: r.workflow.Name, Consumer: r.consumer.Name, Way: r.way(), Made: time.Now().UTC().Truncate(time.Second)}
+	lease := fmt.Sprintf("application %s (lease table %s)", r.consumer.KCLApplication, r.consumer.table())
+	group := fmt.Sprintf("group %s of topic %s", r.consumer.Group, r.topic.Name)
+	// What the consumer has not consumed by now and is not on the target by now will be
+	// behind every position: so the checkpoint is read before the target's ends when the
+	// mirror's progress bounds the plan, and the order does not matter otherwise.
+	t, err := r.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := r.table.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	g, err := r.kafka.Group(ctx, r.consumer.Group, r.topic)
+	if err != nil {
+		return nil, err
+	}
+	if m.Way == kclToGroup {
+		m.From, m.To = lease, group
+		err = r.toGroup(ctx, m, t, snapshot, g)
+	} else {
+		m.From, m.To = group, lease
+		err = r.toKCL(ctx, m, t, snapshot, g)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.Plan.Problems = slices.DeleteFunc(m.Plan.Problems, r.accepted)
+	return m, nil
+}
+
+// accepted reports whether a problem was accepted by a flag.
+func (r *relocation) accepted(p positions.Problem) bool {
+	return p.Kind == positions.DeadLettered && r.options.AcceptDeadLetters || p.Kind == positions.Rewind && r.options.AllowRewind
+}
+
+// toGroup translates a lease table into offsets.
+func (r *relocation) toGroup(ctx context.Context, m *move, t trail, s *leasetable.Snapshot, g kafkastream.Group) error {
+	if len(s.Items) == 0 {
+		return gateRefused(bridge.WithHint(fmt.Errorf("lease table %s holds no lease of the stream", r.consumer.table()), "check kcl_application, lease_table and dialect of consumer "+r.consumer.Name))
+	}
+	shards, err := r.kinesis.Partitions(ctx)
+	if err != nil {
+		return err
+	}
+	app := positions.Application{Leases: s.Leases(), Shards: shards, As: r.options.LatestAs, Missing: r.options.Missing}
+	if r.Config.Direction == kinesisToKafka {
+		app.Rows, app.Seen = t.checkpoint.Rows, sourcesOf(t.index)
+	}
+	consumed, problems, err := positions.Resolve(app)
+	if err != nil {
+		return err
+	}
+	if r.Config.Direction == kinesisToKafka {
+		var target positions.Target
+		if target, err = r.topicTarget(ctx, t, false); err == nil {
+			m.Plan, err = r.onward(ctx, target, consumed, t)
+		}
+	} else {
+		var target positions.Target
+		if target, err = r.streamTarget(ctx, t); err == nil {
+			m.Plan, err = r.back(ctx, target, consumed, r.topicPartitions(), t)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	m.Left.Leases, m.Old, m.Cut = s.Leases(), frontierLines(consumed), cutOf(consumed)
+	m.Plan.Problems = append(problems, m.Plan.Problems...)
+	m.Offsets = &offsetChange{Group: g.Name, Topic: r.topic.Name, TopicID: r.topic.ID, Before: offsetsText(g.Committed), After: map[string]int64{}}
+	for _, line := range m.Plan.Lines {
+		if !line.Known {
+			continue
+		}
+		next, err := line.Bound.Offset()
+		if err != nil {
+			return err
+		}
+		m.Offsets.After[line.Partition] = next
+		if old, ok := m.Offsets.Before[line.Partition]; ok && next < old {
+			m.Plan.Problems = append(m.Plan.Problems, rewind("group "+g.Name+": partition "+line.Partition, strconv.FormatInt(old, 10), strconv.FormatInt(next, 10)))
+		}
+	}
+	return nil
+}
+
+// toKCL translates offsets into a lease table.
+func (r *relocation) toKCL(ctx context.Context, m *move, t trail, s *leasetable.Snapshot, g kafkastream.Group) error {
+	consumed, problems := r.committed(g)
+	shards, err := r.kinesis.Partitions(ctx)
+	if err != nil {
+		return err
+	}
+	var target positions.Target
+	if r.Config.Direction == kafkaToKinesis {
+		if target, err = r.streamTarget(ctx, t); err == nil {
+			m.Plan, err = r.onward(ctx, target, consumed, t)
+		}
+	} else {
+		if target, err = r.topicTarget(ctx, t, true); err == nil {
+			m.Plan, err = r.back(ctx, target, consumed, shards, t)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	m.Left.Group, m.Old = offsetsText(g.Committed), frontierLines(consumed)
+	m.Plan.Problems = append(problems, m.Plan.Problems...)
+	bounds := positions.Frontier{}
+	for _, line := range m.Plan.Lines {
+		bounds[line.Partition] = line.Bound
+	}
+	leases, problem, err := positions.Seeds(shards, bounds)
+	if err != nil {
+		return err
+	}
+	if problem != nil {
+		m.Plan.Problems = append(m.Plan.Problems, *problem)
+		return nil
+	}
+	for _, it := range s.Items {
+		if old, err := it.Bound(); err == nil && bounds[it.Shard].Before(old) {
+			m.Plan.Problems = append(m.Plan.Problems, rewind("shard "+it.Shard, old.String(), bounds[it.Shard].String()))
+		}
+	}
+	changes, err := r.table.Changes(s, leases)
+	m.Leases = &changes
+	return gateRefused(err)
+}
+
+func rewind(what, old, next string) positions.Problem {
+	return positions.Problem{
+		Kind: positions.Rewind, Text: fmt.Sprintf("%s would go back, from %s to %s", what, old, next),
+		Hint: "if the consumer may get these records again, say --allow-rewind",
+	}
+}
+
+func (r *relocation) onward(ctx context.Context, target positions.Target, consumed positions.Frontier, t trail) (positions.Plan, error) {
+	f := positions.Forward{
+		Target: target, Consumed: consumed, Rows: t.checkpoint.Rows,
+		LatestValueOnly: r.options.LatestValueOnly, CountLimit: r.options.CountLimit,
+	}
+	r.announce(f.Target, f.Starts())
+	return positions.Onward(ctx, f)
+}
+
+func (r *relocation) back(ctx context.Context, target positions.Target, consumed positions.Frontier, sources []bridge.Partition, t trail) (positions.Plan, error) {
+	b := positions.Backward{
+		Target: target, Consumed: consumed, Sources: sources, Rows: t.checkpoint.Rows,
+		LatestValueOnly: r.options.LatestValueOnly, CountLimit: r.options.CountLimit,
+	}
+	from := map[string]bridge.Position{}
+	if len(target.Index) > 0 {
+		for p, c := range consumed {
+			from[p] = c.At
+		}
+	}
+	r.announce(b.Target, from)
+	return positions.Back(ctx, b)
+}
+
+// manyRecords is how many records are read without a word.
+const manyRecords = 100_000
+
+// announce says how much there is to read before it is read, if the target counts.
+func (r *relocation) announce(t positions.Target, from map[string]bridge.Position) {
+	if t.Keyed {
+		return
+	}
+	most := int64(0)
+	for _, x := range t.Extents {
+		end, err1 := x.Through.Offset()
+		begin, err2 := from[x.Partition].Offset()
+		if err1 == nil && err2 == nil && end > begin {
+			most += end - begin
+		}
+	}
+	if most > manyRecords {
+		r.Log.Info("reads the target to find positions and to count what comes again", "records_at_most", most, "index_entries", len(t.Index))
+	}
+}
+
+// committed are the bounds of a group. A partition without an offset is a problem, unless
+// the flag says that nothing of it is consumed.
+func (r *relocation) committed(g kafkastream.Group) (positions.Frontier, []positions.Problem) {
+	out := positions.Frontier{}
+	var missing []string
+	for _, p := range r.topicPartitions() {
+		n, _ := strconv.Atoi(p.ID)
+		offset, ok := g.Committed[int32(n)]
+		if !ok {
+			missing = append(missing, p.ID)
+		}
+		out[p.ID] = positions.Offset(offset)
+	}
+	if len(missing) == 0 || r.options.MissingOffset {
+		return out, nil
+	}
+	return out, []positions.Problem{{
+		Kind: positions.NoOffset, Partition: missing[0],
+		Text: fmt.Sprintf("group %s has committed no offset for %d of %d partitions, %s first", g.Name, len(missing), r.topic.Partitions, missing[0]),
+		Hint: "check the name of the group; if it has consumed nothing of them, say --missing-as start",
+	}}
+}
+
+func (r *relocation) topicPartitions() []bridge.Partition {
+	out := make([]bridge.Partition, r.topic.Partitions)
+	for i := range out {
+		out[i].ID = strconv.Itoa(i)
+	}
+	return out
+}
+
+// sourcesOf are all source partitions that the index names.
+func sourcesOf(index []bridge.IndexEntry) []string {
+	names := map[string]bool{}
+	for _, e := range index {
+		for s := range e.Below {
+			names[s] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+func frontierLines(f positions.Frontier) []positions.Line {
+	var out []positions.Line
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		out = append(out, positions.Line{Partition: name, Bound: f[name], Known: true})
+	}
+	return out
+}
+
+func cutOf(f positions.Frontier) map[string]string {
+	out := map[string]string{}
+	for name, b := range f {
+		if c := b.Cut(); c != "" {
+			out[name] = c
+		}
+	}
+	return out
+}
