@@ -267,7 +267,7 @@ func (m maker) mutate(body []byte) []byte {
 
 // TestCodecAgreesWithTheSDK decodes answers of all kinds, whole and damaged, with both.
 func TestCodecAgreesWithTheSDK(t *testing.T) {
-	const seed, n = 41, 15_000
+	const seed, n = 41, 4_000
 	ours, stock := protocolOf(t, kinesisstream.CodecJSON), protocolOf(t, kinesisstream.CodecSDK)
 	for name, c := range map[string]struct {
 		op   *smithy.OperationSchema
