@@ -35,6 +35,7 @@ type benchJob struct {
 	Targets []string `json:"targets,omitempty"`
 	Dir     string   `json:"dir"`
 	Profile string   `json:"profile,omitempty"`
+	Format  string   `json:"format"`
 }
 
 // benchRole is one process of a benchmark. It is for bench mirror alone.
@@ -114,12 +115,14 @@ func (j benchJob) mirror(ctx context.Context) (err error) {
 func (j benchJob) config() string {
 	direction, more := kinesisToKafka, ""
 	if !j.ToKafka {
-		direction, more = kafkaToKinesis, "accept_loss: [timestamp]\n"
+		if direction = kafkaToKinesis; j.Format == "raw" {
+			more = "accept_loss: [timestamp]\n"
+		}
 	}
 	return fmt.Sprintf(`workflow: %s
 direction: %s
-kinesis: {stream: %s, region: us-east-1, endpoint_url: %q, format: raw}
+kinesis: {stream: %s, region: us-east-1, endpoint_url: %q, format: %s}
 kafka: {brokers: ["%s"], topic: %s, partitions: %d, replication_factor: 1}
 state: file:%s
-%s`, benchWorkflow, direction, j.Stream, j.KinesisURL, strings.Join(j.Brokers, `","`), j.Topic, j.Partitions, filepath.Join(j.Dir, "state"), more)
+%s`, benchWorkflow, direction, j.Stream, j.KinesisURL, j.Format, strings.Join(j.Brokers, `","`), j.Topic, j.Partitions, filepath.Join(j.Dir, "state"), more)
 }
