@@ -21,6 +21,7 @@ type config struct {
 	PutTimeout         duration      `json:"put_timeout,omitempty" default:"10s" min:"100ms" max:"5m" jsonschema:"how long one write to Kinesis may take, and how long a start waits after an unclean stop before it writes"`
 	SessionTimeout     duration      `json:"session_timeout,omitempty" default:"60s" min:"1s" max:"1h" jsonschema:"a mirror that stood still for longer than this gives its task up"`
 	Tasks              int           `json:"tasks,omitempty" default:"1" min:"1" max:"1" later:">1" jsonschema:"slices of the work"`
+	Memory             size          `json:"memory,omitempty" default:"1GiB" min:"64MiB" max:"64GiB" jsonschema:"budget for records that are held at a time; the program takes somewhat more, and trades memory for time as far as this allows"`
 	NullKeys           string        `json:"null_keys,omitempty" default:"spread" enum:"spread,partition-order" jsonschema:"kafka-to-kinesis: null keys carry no order (spread) or keep that of their partition (partition-order)"`
 }
 
