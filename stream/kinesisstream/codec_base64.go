@@ -3,6 +3,7 @@ package kinesisstream
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"slices"
 )
 
 // A third of what is left of a mirror's work on a record is base64. Two of its characters
@@ -36,9 +37,9 @@ var bits = func() *[1 << 16]uint16 {
 
 // appendBase64 is base64.StdEncoding.AppendEncode.
 func appendBase64(dst, src []byte) []byte {
-	n := len(dst)
-	dst = append(dst, make([]byte, base64.StdEncoding.EncodedLen(len(src)))...)
-	out := dst[n:]
+	size := base64.StdEncoding.EncodedLen(len(src))
+	dst = slices.Grow(dst, size)[:len(dst)+size]
+	out := dst[len(dst)-size:]
 	for len(src) >= 8 && len(out) >= 8 {
 		v := binary.BigEndian.Uint64(src) // six bytes of it count
 		w := uint64(pairs[v>>52]) | uint64(pairs[v>>40&0xfff])<<16 | uint64(pairs[v>>28&0xfff])<<32 | uint64(pairs[v>>16&0xfff])<<48

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -29,6 +30,9 @@ type slowReader struct {
 
 func (s *slowReader) Do(r *http.Request) (*http.Response, error) {
 	n := s.calls.Add(1)
+	for range 50 {
+		runtime.Gosched() // others fill their bodies meanwhile
+	}
 	head := make([]byte, 600)
 	if _, err := io.ReadFull(r.Body, head); err != nil {
 		return nil, err
@@ -63,7 +67,7 @@ func TestPutBodiesAreNotMixed(t *testing.T) {
 	client := kinesis.New(kinesis.Options{
 		Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""), HTTPClient: server,
 		Retryer: retry.NewStandard(func(o *retry.StandardOptions) {
-			o.MaxAttempts = 5
+			o.MaxAttempts = 50
 			o.Backoff = retry.BackoffDelayerFunc(noDelay)
 			o.RateLimiter = noRateLimit{}
 		}),

@@ -112,7 +112,7 @@ func (m maker) data() string {
 	s := base64.StdEncoding.EncodeToString(b)
 	if m.maybe(3) && len(s) > 4 {
 		i := m.IntN(len(s))
-		s = s[:i] + []string{"\\n", "\\r\\n", "=", "-", "\\u0041", "AAAA", " "}[m.IntN(7)] + s[i:]
+		s = s[:i] + []string{"\\n", "\\r\\n", "=", "-", "\\u0041", "AAAA", " ", "\n\n\n\n", "\r\n\r\n"}[m.IntN(9)] + s[i:]
 	}
 	return `"` + s + `"`
 }
