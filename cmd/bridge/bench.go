@@ -56,7 +56,7 @@ Examples:
 			&cli.IntFlag{Name: "hot", Usage: "`PERCENT` of the records that have one key"},
 			&cli.Float64Flag{Name: "zipf", Usage: "`EXPONENT` above 1 of the keys' frequencies; 0 for equal ones"},
 			&cli.DurationFlag{Name: "latency", Usage: "least time that Kinesis takes for an answer"},
-			&cli.StringFlag{Name: "format", Value: "raw", Usage: "what is written into Kinesis"},
+			&cli.StringFlag{Name: "format", Value: "raw", Usage: "what the mirror writes into Kinesis: raw, kpl or envelope; the other clients write raw"},
 			&cli.StringFlag{Name: "kafka", Usage: "`ADDRESSES` of a Kafka to use instead of the one in the program; topics whose names begin with bench- and bridge.bench- are made and removed there"},
 			&cli.StringSliceFlag{Name: "client", Usage: "measure only this one of mirror, ceiling and stock; may be repeated"},
 			&cli.StringFlag{Name: "cpu-profile", Usage: "write the mirror's CPU profile to this `FILE`"},
@@ -68,7 +68,7 @@ Examples:
 var benchClients = []string{"mirror", "ceiling", "stock"}
 
 func (a *app) benchMirror(c *cli.Context) error {
-	b := &benchmark{direction: c.String("direction"), clients: c.StringSlice("client"), profile: c.String("cpu-profile"), talk: a.stderr}
+	b := &benchmark{direction: c.String("direction"), format: c.String("format"), clients: c.StringSlice("client"), profile: c.String("cpu-profile"), talk: a.stderr}
 	b.Load = bench.Load{
 		Records: c.Int("records"), Size: c.Int("size"), Shards: c.Int("shards"), Partitions: c.Int("partitions"),
 		Page: c.Int("page"), Keys: c.Int("keys"), Hot: c.Int("hot"), Zipf: c.Float64("zipf"), Latency: c.Duration("latency"),
@@ -81,7 +81,7 @@ func (a *app) benchMirror(c *cli.Context) error {
 	if k := c.String("kafka"); k != "" {
 		b.brokers = strings.Split(k, ",")
 	}
-	if err := b.check(c.String("format")); err != nil {
+	if err := b.check(); err != nil {
 		return usage(err)
 	}
 	ctx, cancel := context.WithTimeout(c.Context, benchLimit)
@@ -105,14 +105,14 @@ func (a *app) benchMirror(c *cli.Context) error {
 // benchLimit ends a benchmark that hangs.
 const benchLimit = time.Hour
 
-func (b *benchmark) check(format string) error {
+func (b *benchmark) check() error {
 	switch {
 	case b.direction != kinesisToKafka && b.direction != kafkaToKinesis:
 		return fmt.Errorf("--direction %q is not %s or %s", b.direction, kinesisToKafka, kafkaToKinesis)
-	case format == "kpl" || format == "envelope":
-		return errUnavailable{"--format " + format}
-	case format != "raw":
-		return fmt.Errorf("--format %q is not raw", format)
+	case !slices.Contains([]string{"raw", "kpl", "envelope"}, b.format):
+		return fmt.Errorf("--format %q is not raw, kpl or envelope", b.format)
+	case b.format != "raw" && b.toKafka():
+		return fmt.Errorf("--format %s is for --direction %s", b.format, kafkaToKinesis)
 	}
 	for _, name := range b.clients {
 		if !slices.Contains(benchClients, name) {

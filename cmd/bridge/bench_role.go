@@ -29,12 +29,16 @@ const (
 
 const benchWorkflow = "bench"
 
+// benchMemory is the budget of the mirror, its default.
+const benchMemory = 1024 * mebibyte
+
 // A benchJob is what a process of a benchmark is told.
 type benchJob struct {
 	bench.Ends
 	Targets []string `json:"targets,omitempty"`
 	Dir     string   `json:"dir"`
 	Profile string   `json:"profile,omitempty"`
+	Format  string   `json:"format"`
 }
 
 // benchRole is one process of a benchmark. It is for bench mirror alone.
@@ -50,6 +54,7 @@ func (a *app) benchRole(c *cli.Context) error {
 	case roleKafka:
 		return bench.ServeKafka(ctx, job.Dir, os.Stdin, a.stdout)
 	}
+	collect(benchMemory, a.env) // the same for all clients
 	run := map[string]func(context.Context) error{"mirror": job.mirror, "ceiling": job.Ceiling, "stock": job.Stock}[role]
 	if run == nil {
 		return usage(fmt.Errorf("--role %q is none", role))
@@ -114,12 +119,16 @@ func (j benchJob) mirror(ctx context.Context) (err error) {
 func (j benchJob) config() string {
 	direction, more := kinesisToKafka, ""
 	if !j.ToKafka {
-		direction, more = kafkaToKinesis, "accept_loss: [timestamp]\n"
+		if direction = kafkaToKinesis; j.Format == "raw" {
+			more = "accept_loss: [timestamp]\n"
+		}
 	}
 	return fmt.Sprintf(`workflow: %s
 direction: %s
-kinesis: {stream: %s, region: us-east-1, endpoint_url: %q, format: raw}
+kinesis: {stream: %s, region: us-east-1, endpoint_url: %q, format: %s}
 kafka: {brokers: ["%s"], topic: %s, partitions: %d, replication_factor: 1}
+memory: %s
+put_timeout: 2s
 state: file:%s
-%s`, benchWorkflow, direction, j.Stream, j.KinesisURL, strings.Join(j.Brokers, `","`), j.Topic, j.Partitions, filepath.Join(j.Dir, "state"), more)
+%s`, benchWorkflow, direction, j.Stream, j.KinesisURL, j.Format, strings.Join(j.Brokers, `","`), j.Topic, j.Partitions, size(benchMemory), filepath.Join(j.Dir, "state"), more)
 }

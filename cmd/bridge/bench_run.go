@@ -22,6 +22,7 @@ import (
 type benchmark struct {
 	bench.Load
 	direction string
+	format    string   // of the mirror
 	clients   []string // all if empty
 	brokers   []string // of a Kafka that runs already; nil starts one
 	profile   string
@@ -51,7 +52,7 @@ func (b *benchmark) run(ctx context.Context) (res *benchResult, err error) {
 			return nil, err
 		}
 	}
-	res = &benchResult{Direction: b.direction, Format: "raw", Load: b.Load, KafkaServer: "Kafka at " + strings.Join(b.brokers, ",")}
+	res = &benchResult{Direction: b.direction, Format: b.format, Load: b.Load, KafkaServer: "Kafka at " + strings.Join(b.brokers, ",")}
 	if b.own {
 		res.KafkaServer = "kfake"
 	}
@@ -121,7 +122,7 @@ func (b *benchmark) topics() bench.Kafka { return bench.Kafka{Brokers: b.brokers
 func (b *benchmark) measure(ctx context.Context, name string) (benchClient, error) {
 	job := benchJob{
 		Ends: bench.Ends{Load: b.Load, KinesisURL: b.kinesis.said.Address, Brokers: b.brokers, ToKafka: b.toKafka(), Stream: bench.SourceStream, Topic: "bench-" + name},
-		Dir:  b.dir, Profile: b.profile,
+		Dir:  b.dir, Profile: b.profile, Format: b.format,
 	}
 	out := benchClient{Name: name}
 	if !b.toKafka() {

@@ -112,6 +112,7 @@ func (a *app) mirrorRun(c *cli.Context) error {
 		return err
 	}
 	a.warn(l)
+	collect(l.Memory, a.env)
 	r := &mirrorRun{settings: settings{Config: l, Run: o, Log: log.With("workflow", l.Workflow)}, store: openState(l)}
 	stop := newStopper(c.Context, a.signals, o.ShutdownTimeout)
 	defer stop.done()

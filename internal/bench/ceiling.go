@@ -3,15 +3,12 @@ package bench
 import (
 	"context"
 	"errors"
-	"fmt"
 	"hash/fnv"
 	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
 )
@@ -122,62 +119,4 @@ func (p *rawProducer) requests(batches []sarama.RecordBatch) map[*sarama.Broker]
 		out[leader].AddBatch(p.Topic, int32(i), b)
 	}
 	return out
-}
-
-func (e Ends) ceilingToKinesis(ctx context.Context, c sarama.Client, k *kinesis.Client) error {
-	group, ctx := errgroup.WithContext(ctx)
-	for p := range int32(e.Partitions) {
-		group.Go(func() error {
-			leader, err := c.Leader(e.Topic, p)
-			if err != nil {
-				return err
-			}
-			own := sarama.NewBroker(leader.Addr())
-			if err := own.Open(e.config()); err != nil {
-				return err
-			}
-			defer own.Close()
-			end, err := c.GetOffset(e.Topic, p, sarama.OffsetNewest)
-			for next := int64(0); next < end && err == nil; {
-				next, err = e.fetchAndPut(ctx, own, p, next, k)
-			}
-			return err
-		})
-	}
-	return group.Wait()
-}
-
-func (e Ends) fetchAndPut(ctx context.Context, b *sarama.Broker, p int32, next int64, k *kinesis.Client) (int64, error) {
-	q := &sarama.FetchRequest{Version: 11, MaxWaitTime: 500, MinBytes: 1, MaxBytes: 4 << 20, SessionEpoch: -1}
-	q.AddBlock(e.Topic, p, next, 4<<20, -1)
-	answer, err := b.Fetch(q)
-	if err != nil {
-		return next, err
-	}
-	block := answer.GetBlock(e.Topic, p)
-	if block == nil || block.Err != sarama.ErrNoError {
-		return next, fmt.Errorf("fetch %s partition %d: %+v", e.Topic, p, block)
-	}
-	var entries []types.PutRecordsRequestEntry
-	for _, set := range block.RecordsSet {
-		if set.RecordBatch == nil || set.RecordBatch.PartialTrailingRecord {
-			continue
-		}
-		for _, r := range set.RecordBatch.Records {
-			if set.RecordBatch.FirstOffset+r.OffsetDelta < next {
-				continue
-			}
-			key := string(r.Key)
-			entries = append(entries, types.PutRecordsRequestEntry{Data: r.Value, PartitionKey: &key})
-		}
-		next = set.RecordBatch.LastOffset() + 1
-	}
-	for len(entries) > 0 {
-		n := min(len(entries), maxPut)
-		if err := e.put(ctx, k, entries[:n]); err != nil {
-			return next, err
-		}
-		entries = entries[n:]
-	}
-	return next, nil
 }

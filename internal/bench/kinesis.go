@@ -52,7 +52,7 @@ func ServeKinesis(ctx context.Context, l Load, targets []string, in io.Reader, o
 		}
 		p := NewProof(rows)
 		proofs[name] = p
-		st.Discard(func(_ string, r kinesistest.Record) { p.Add(r.Key, r.Data) })
+		st.Discard(func(_ string, r kinesistest.Record) { p.AddPacked(r.Key, r.Data) })
 	}
 	say := json.NewEncoder(out)
 	if err := say.Encode(Served{Address: srv.URL()}); err != nil {

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"sync"
+
+	"github.com/kinesis-msk-bridge/bridge/envelope"
+	"github.com/kinesis-msk-bridge/bridge/kpl"
 )
 
 // A Proof finds out whether all rows arrived, as they were and in the order of each key.
@@ -65,6 +68,29 @@ func (p *Proof) Add(key string, value []byte) {
 		p.v.Reordered++
 	}
 	*last = max(*last, int32(row)+1)
+}
+
+// AddPacked takes a Kinesis record that may hold several, as the formats kpl and envelope
+// put them together.
+func (p *Proof) AddPacked(key string, data []byte) {
+	if rest, err := envelope.Decode(data); err == nil {
+		for i := range rest {
+			p.Add(key, rest[i].Value)
+		}
+		return
+	}
+	whole, err := kpl.Decode(data, kpl.Limits{})
+	if err != nil {
+		p.Add(key, data) // a plain record, or what is found to be none
+		return
+	}
+	for i := range whole.Len() {
+		r, err := whole.Record(i)
+		if err != nil {
+			r = kpl.UserRecord{} // is no row
+		}
+		p.Add(string(r.Key), r.Data)
+	}
 }
 
 // Verdict is what was found so far.

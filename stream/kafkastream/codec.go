@@ -36,7 +36,9 @@ const (
 )
 
 func (c ledgerCodec) encode(e bridge.LedgerEntry) ([]byte, error) {
-	b := binary.BigEndian.AppendUint32([]byte{ledgerVersion}, c.source)
+	// Enough for numbers of 56 digits, so that it grows only for long keys.
+	b := make([]byte, 0, 64+128*(len(e.Settled)+len(e.Intents)))
+	b = binary.BigEndian.AppendUint32(append(b, ledgerVersion), c.source)
 	b = binary.AppendUvarint(b, uint64(len(e.Settled)))
 	for _, s := range e.Settled {
 		b = appendText(b, s.Entry.String())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -43,7 +44,9 @@ func (c Codec) Plug(o *kinesis.Options) error {
 	case CodecSDK:
 		o.Protocol = stock
 	case CodecCBOR, CodecJSON, "":
-		o.Protocol = &protocol{ClientProtocol: stock, cbor: c == CodecCBOR}
+		p := &protocol{ClientProtocol: stock, cbor: c == CodecCBOR}
+		o.Protocol = p
+		o.APIOptions = append(slices.Clone(o.APIOptions), p.lend)
 	default:
 		return fmt.Errorf("codec %q is none of %v: %w", string(c), Codecs(), bridge.ErrRefused)
 	}
@@ -74,6 +77,7 @@ type protocol struct {
 	smithyhttp.ClientProtocol
 	cbor    bool
 	scratch sync.Pool // of *scratch
+	bodies  sync.Pool // of *lent
 }
 
 // SerializeRequest encodes PutRecords, and GetRecords in CBOR.
@@ -82,11 +86,13 @@ func (p *protocol) SerializeRequest(ctx context.Context, s *smithy.OperationSche
 	op, kind := "PutRecords", typeJSON
 	switch v := in.(type) {
 	case *kinesis.PutRecordsInput:
+		lent := lentTo(ctx)
 		if p.cbor {
-			body, kind = appendPutCBOR(nil, v), typeCBOR
+			lent.b, kind = appendPutCBOR(lent.b[:0], v), typeCBOR
 		} else {
-			body = appendPutJSON(nil, v)
+			lent.b = appendPutJSON(lent.b[:0], v)
 		}
+		body = lent.b
 	case *kinesis.GetRecordsInput:
 		if !p.cbor {
 			return p.ClientProtocol.SerializeRequest(ctx, s, in, req)

@@ -1,7 +1,6 @@
 package kinesisstream
 
 import (
-	"encoding/base64"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
@@ -121,7 +120,7 @@ func (p *page) decode(dst, src []byte) bool {
 	if len(src)%4 != 0 {
 		return false
 	}
-	n, err := base64.StdEncoding.Decode(dst, src)
+	n, err := decodeBase64(dst, src)
 	return err == nil && n == len(dst)
 }
 

@@ -64,7 +64,7 @@ func appendEntryJSON(b []byte, r *types.PutRecordsRequestEntry) []byte {
 	b = append(b, '{')
 	if r.Data != nil {
 		b = append(b, `"Data":"`...)
-		b = append(base64.StdEncoding.AppendEncode(b, r.Data), '"')
+		b = append(appendBase64(b, r.Data), '"')
 	}
 	b = appendMember(b, begin, "ExplicitHashKey", r.ExplicitHashKey)
 	b = appendMember(b, begin, "PartitionKey", r.PartitionKey)

@@ -154,7 +154,7 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 func (r *reader) ask(ctx context.Context) (bridge.Batch, error) {
 	asked := time.Now()
 	_, arn := r.client.ids()
-	out, err := r.client.api.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: r.iterator, StreamARN: arn, Limit: aws.Int32(int32(r.conf.PageRecords))})
+	out, err := r.client.api.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: r.iterator, StreamARN: arn, Limit: aws.Int32(int32(cmpOr(r.conf.PageRecords, maxRecords)))})
 	if err != nil {
 		r.paced(0, time.Since(asked), false)
 		if isCode(err, expiredIterator) {
