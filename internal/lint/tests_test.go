@@ -2,7 +2,6 @@ package lint
 
 import (
 	"go/ast"
-	"regexp"
 	"strings"
 	"testing"
 )
@@ -52,24 +51,30 @@ func TestKnownGapsAreNamed(t *testing.T) {
 	}
 }
 
-// leftOver are notes of things that were not done.
-var leftOver = regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|XX` + `X|HA` + `CK)\b|//no` + `lint|_ = er` + `r\b`)
+// leftOver are notes of things that were not done, each broken here so that it is not found
+// in this file.
+var leftOver = []string{"TO" + "DO", "FIX" + "ME", "XX" + "X:", "//no" + "lint", "_ = er" + "r\n"}
 
 // machine are names that mean something on one machine only, and hosts that packages come
 // from, which everybody configures for themselves.
-var machine = regexp.MustCompile(`/wo` + `rk/|/ro` + `ot/|/ho` + `me/[a-z]|/Us` + `ers/|proxy\.go` + `lang\.org|regis` + `try\.npm|repo1?\.ma` + `ven|py` + `pi\.org|arti` + `factory`)
+var machine = []string{
+	"/wo" + "rk/", "/ro" + "ot/", "/ho" + "me/", "/Us" + "ers/",
+	"proxy.go" + "lang.org", "regis" + "try.npm", "repo.ma" + "ven", "repo1.ma" + "ven", "py" + "pi.org", "arti" + "factory",
+}
 
 func TestNothingIsLeftOver(t *testing.T) {
 	for path, text := range texts(t) {
 		if path == "LICENSE" || path == "go.sum" || strings.Contains(path, "testdata/golden/") {
 			continue
 		}
-		for i, line := range strings.Split(text, "\n") {
-			if m := leftOver.FindString(line); m != "" {
-				t.Errorf("%s:%d: %s", path, i+1, m)
-			}
-			if m := machine.FindString(line); m != "" {
-				t.Errorf("%s:%d names %s, which is a place of one machine", path, i+1, m)
+		for _, c := range []struct {
+			what  string
+			words []string
+		}{{"was left over", leftOver}, {"is a place of one machine", machine}} {
+			for _, word := range c.words {
+				if at := strings.Index(text, word); at >= 0 {
+					t.Errorf("%s:%d: %q %s", path, 1+strings.Count(text[:at], "\n"), word, c.what)
+				}
 			}
 		}
 	}
