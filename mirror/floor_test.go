@@ -91,3 +91,33 @@ func TestHeartbeatKeepsTheFloorOfOpenPages(t *testing.T) {
 		}
 	})
 }
+
+// The target does not say where it ends when it is asked: the next checkpoint asks again,
+// and until then the floor stays where it was.
+func TestFloorIsAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		w := calm(t, memstream.Kinesis, memstream.Kafka, 1)
+		w.dst.SetFaults(func(op memstream.Op) memstream.Fault {
+			if op.Kind == memstream.OpEnds && op.N == 1 {
+				return memstream.Fault{Err: bridge.ErrTransient}
+			}
+			return memstream.Fault{}
+		})
+		runCtx, cut := context.WithCancel(ctx)
+		m := w.open()
+		done := make(chan error, 1)
+		go func() { done <- m.Run(runCtx) }()
+		wait(ctx, time.Second)
+		if floor := w.final().Floor.Partitions; len(floor) > 0 {
+			t.Errorf("not exercised: the first floor is %v", floor)
+		}
+		w.put(ctx, w.keyFor(0, "0"), 0)
+		wait(ctx, time.Minute)
+		cut()
+		<-done
+		if floor := w.final().Floor.Partitions; len(floor) != 3 {
+			t.Errorf("a minute later the floor is %v, want one for each of 3 partitions", floor)
+		}
+	})
+}

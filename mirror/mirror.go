@@ -150,6 +150,7 @@ type run struct {
 	group    *errgroup.Group
 	underWay atomic.Int64
 	lastSave time.Time // of the saver only
+	fresh    bool      // of the saver: the target said where it ends at the last heartbeat
 	saveNow  chan struct{}
 	relist   chan struct{}
 }

@@ -46,8 +46,8 @@ func (r *run) saveSoon() {
 // times up to which idle partitions were seen empty change without a record.
 func (r *run) save(ctx context.Context, clean bool) error {
 	all := clean || time.Since(r.lastSave) >= orElse(r.m.Heartbeat, 10*time.Minute)
-	if all {
-		r.freshen(ctx)
+	if all || !r.fresh {
+		r.fresh = r.freshen(ctx)
 	}
 	forget := r.lineage.forgettable()
 	cp, restore := r.tracker.cut(all)
@@ -73,18 +73,19 @@ func (r *run) save(ctx context.Context, clean bool) error {
 
 // freshen lets the floor pass what others wrote to the target, if the sink can say where
 // that ends: an idle mirror would else look for its own behind ever older positions, until
-// retention passes them. That the sink does not answer costs a longer look.
-func (r *run) freshen(ctx context.Context) {
+// retention passes them. If the sink does not answer, the next checkpoint asks again.
+func (r *run) freshen(ctx context.Context) bool {
 	sink, ok := r.m.Sink.(bridge.Ender)
 	if !ok {
-		return
+		return true
 	}
 	ends, err := sink.Ends(ctx)
 	if err != nil {
 		r.log.Debug("cannot tell where the target ends", "error", err)
-		return
+		return false
 	}
 	r.tracker.reached(ends)
+	return true
 }
 
 // tellEnded lets the scheduler look for children.
