@@ -3,6 +3,7 @@ package mirror_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -185,6 +186,35 @@ func TestSinkThatLostTrackEndsTheRun(t *testing.T) {
 		w.expectClean(w.judge())
 		if w.final().Counts.Present == 0 {
 			t.Error("not exercised: nothing was found on the target")
+		}
+	})
+}
+
+// What is asked at the start may be throttled a few times.
+func TestThrottledStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		w := calm(t, memstream.Kafka, memstream.Kafka, 1)
+		w.produce(ctx, 20, 3)
+		var mu sync.Mutex
+		failed := map[memstream.OpKind]int{}
+		throttled := func(op memstream.Op) memstream.Fault {
+			mu.Lock()
+			defer mu.Unlock()
+			if op.N <= 2 && op.Kind != memstream.OpTail {
+				failed[op.Kind]++
+				return memstream.Fault{Err: bridge.ErrThrottled}
+			}
+			return memstream.Fault{}
+		}
+		w.src.SetFaults(throttled)
+		w.cps.SetFaults(throttled)
+		w.catchUp(ctx)
+		w.expectClean(w.judge())
+		for _, kind := range []memstream.OpKind{memstream.OpLoad, memstream.OpEnds, memstream.OpSave, memstream.OpRead} {
+			if failed[kind] == 0 {
+				t.Errorf("not exercised: %s was never throttled", kind)
+			}
 		}
 	})
 }

@@ -27,14 +27,14 @@ type goal struct {
 }
 
 // newGoal makes the goal for the moment at, before which parts were not listed.
-func (m *Mirror) newGoal(ctx context.Context, at time.Time, parts []bridge.Partition, rows map[string]bridge.Row) (*goal, error) {
+func (r *run) newGoal(ctx context.Context, at time.Time, parts []bridge.Partition, rows map[string]bridge.Row) (*goal, error) {
 	g := &goal{at: at, left: map[string]bool{}}
-	if !m.UntilCaughtUp {
+	if !r.m.UntilCaughtUp {
 		return g, nil
 	}
 	g.all = make(chan struct{})
-	if s, ok := m.Source.(bridge.Ender); ok {
-		ends, err := s.Ends(ctx)
+	if s, ok := r.m.Source.(bridge.Ender); ok {
+		ends, err := atStart(ctx, r, "list", s.Ends)
 		if err != nil {
 			return nil, fmt.Errorf("ask where the source ends: %w", err)
 		}

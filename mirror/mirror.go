@@ -176,7 +176,7 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 		return nil, fmt.Errorf("identify the target: %w", err)
 	}
 	r.from, r.to = r.source.String(), r.target.String()
-	cp, err := m.Checkpoints.Load(ctx)
+	cp, err := atStart(ctx, r, "checkpoint", m.Checkpoints.Load)
 	if err != nil {
 		return nil, fmt.Errorf("load the checkpoint: %w", err)
 	}
@@ -192,7 +192,7 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 		return nil, fmt.Errorf("list the source's partitions: %w", err)
 	}
 	rows := rowsByPartition(cp)
-	if r.goal, err = m.newGoal(ctx, now, parts, rows); err != nil {
+	if r.goal, err = r.newGoal(ctx, now, parts, rows); err != nil {
 		return nil, err
 	}
 	if r.present, err = r.scan(ctx, cp, rows); err != nil {
