@@ -94,7 +94,7 @@ func (r *run) piece(ctx context.Context) (far map[string]bridge.Position, end bo
 		r.mu.Lock()
 		n += r.Join.take(e, far)
 		r.mu.Unlock()
-		if n >= ledgerPiece {
+		if n >= r.v.piece {
 			return far, false, nil
 		}
 	}

@@ -80,6 +80,7 @@ func tell(t *testing.T, w *world, kind damage, ledger bool) int {
 	v.DeadLetters = c.dead
 	if ledger {
 		v.Ledger = log
+		v.InPieces(1 + w.rng.IntN(40))
 	}
 	res := w.run(v)
 	want, got := c.lies(all), told(res)

@@ -91,6 +91,7 @@ func killAndResume(t *testing.T, seed uint64, from, to memstream.Flavour, ledger
 		v.Store, v.SaveEvery = k, 20*time.Millisecond
 		if ledger {
 			v.Ledger = log
+			v.InPieces(20)
 		}
 		return v
 	}
@@ -100,7 +101,7 @@ func killAndResume(t *testing.T, seed uint64, from, to memstream.Flavour, ledger
 	for try := 0; ; try++ {
 		ctx, cancel := context.WithCancel(t.Context())
 		// While both sides are read, or in the long wait for the second look.
-		moment := time.Duration(w.rng.IntN(2000)) * time.Millisecond
+		moment := time.Duration(w.rng.IntN(2000>>w.rng.IntN(8))) * time.Millisecond
 		if w.rng.IntN(3) == 0 {
 			moment = time.Duration(w.rng.IntN(180)) * time.Second
 		}

@@ -124,6 +124,7 @@ type Verifier struct {
 	Decoders   string
 
 	noBitmap bool // in a test, to see what the bitmap is good for
+	piece    int  // how many results of the ledger are taken at a time; ledgerPiece if zero
 }
 
 // ErrStopped is the cause to cancel a run with that is to be resumed later.
@@ -143,6 +144,7 @@ func (v *Verifier) defaults() error {
 	setInt(&v.DrillRecords, 1<<20)
 	setInt(&v.Parallel, 64)
 	setInt(&v.OrderKeys, 1<<20)
+	setInt(&v.piece, ledgerPiece)
 	if v.Logger == nil {
 		v.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
