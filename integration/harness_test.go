@@ -86,6 +86,8 @@ type job struct {
 	dir       string
 	replicas  int    // of topics; 1 if zero
 	shards    int    // of a stream to be created; 4 if zero
+	format    string // of the stream's records; raw if empty
+	restores  bool   // a mirror wrote the source stream
 	more      string // further lines of the configuration
 }
 
@@ -106,14 +108,21 @@ func (j *job) config(state string) string {
 	if j.direction == toKafka {
 		partitions = "partitions: 12, "
 	}
+	format, by := j.format, "producers"
+	if format == "" {
+		format = "raw"
+	}
+	if j.restores {
+		by = "bridge"
+	}
 	text := fmt.Sprintf(`workflow: %s
 direction: %s
-kinesis: {stream: %s, region: us-east-1, endpoint_url: "%s", format: raw, create: {mode: provisioned, shards: %d}}
+kinesis: {stream: %s, region: us-east-1, endpoint_url: "%s", format: %s, written_by: %s, create: {mode: provisioned, shards: %d}}
 kafka: {brokers: ["%s"], topic: %s, %sreplication_factor: %d}
 put_timeout: 1s
 state: "file:%s"
-`, j.workflow, j.direction, j.stream, j.endpoint, max(j.shards, 4), strings.Join(j.brokers, `","`), j.topic, partitions, max(j.replicas, 1), filepath.Join(j.dir, state))
-	if j.direction == toKinesis {
+`, j.workflow, j.direction, j.stream, j.endpoint, format, by, max(j.shards, 4), strings.Join(j.brokers, `","`), j.topic, partitions, max(j.replicas, 1), filepath.Join(j.dir, state))
+	if j.direction == toKinesis && format == "raw" {
 		text += "accept_loss: [timestamp]\n"
 	}
 	file := filepath.Join(j.dir, state+".yaml")
@@ -283,6 +292,8 @@ func (c *child) until(what string, reached func(progress) bool) {
 		case <-c.done:
 			c.t.Fatalf("the process ended (%d) before %s\n%s", c.code, what, c.stderr())
 		case <-limit:
+			c.signal(syscall.SIGQUIT) // to see what every goroutine waits for
+			<-c.done
 			c.t.Fatalf("no %s in a minute: %+v\n%s", what, c.at(), c.stderr())
 		}
 	}
@@ -398,7 +409,7 @@ func produce(ctx context.Context, t *testing.T, brokers []string, topic string, 
 	return paced(ctx, rows, rate, func(rows []checker.Row) error {
 		var recs []*kgo.Record
 		for _, row := range rows {
-			r := &kgo.Record{Topic: topic, Value: row.Value, Partition: int32(row.N % partitions)}
+			r := &kgo.Record{Topic: topic, Value: row.Value, Partition: int32(row.N % partitions), Timestamp: row.Time}
 			if !row.Null {
 				r.Key = []byte(row.Key)
 				r.Partition = int32(checker.Partition(r.Key, partitions))
