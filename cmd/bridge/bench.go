@@ -57,6 +57,7 @@ Examples:
 			&cli.Float64Flag{Name: "zipf", Usage: "`EXPONENT` above 1 of the keys' frequencies; 0 for equal ones"},
 			&cli.DurationFlag{Name: "latency", Usage: "least time that Kinesis takes for an answer"},
 			&cli.StringFlag{Name: "format", Value: "raw", Usage: "what the mirror writes into Kinesis: raw, kpl or envelope; the other clients write raw"},
+			&cli.StringFlag{Name: "memory", Value: "1GiB", Usage: "`SIZE` of the mirror's byte budget, which all clients' garbage collectors follow"},
 			&cli.StringFlag{Name: "kafka", Usage: "`ADDRESSES` of a Kafka to use instead of the one in the program; topics whose names begin with bench- and bridge.bench- are made and removed there"},
 			&cli.StringSliceFlag{Name: "client", Usage: "measure only this one of mirror, ceiling and stock; may be repeated"},
 			&cli.StringFlag{Name: "cpu-profile", Usage: "write the mirror's CPU profile to this `FILE`"},
@@ -81,7 +82,11 @@ func (a *app) benchMirror(c *cli.Context) error {
 	if k := c.String("kafka"); k != "" {
 		b.brokers = strings.Split(k, ",")
 	}
-	if err := b.check(); err != nil {
+	err := b.check()
+	if err == nil {
+		err = b.memory.set(c.String("memory"))
+	}
+	if err != nil {
 		return usage(err)
 	}
 	ctx, cancel := context.WithTimeout(c.Context, benchLimit)

@@ -29,9 +29,6 @@ const (
 
 const benchWorkflow = "bench"
 
-// benchMemory is the budget of the mirror, its default.
-const benchMemory = 1024 * mebibyte
-
 // A benchJob is what a process of a benchmark is told.
 type benchJob struct {
 	bench.Ends
@@ -39,6 +36,7 @@ type benchJob struct {
 	Dir     string   `json:"dir"`
 	Profile string   `json:"profile,omitempty"`
 	Format  string   `json:"format"`
+	Memory  size     `json:"memory"`
 }
 
 // benchRole is one process of a benchmark. It is for bench mirror alone.
@@ -54,7 +52,7 @@ func (a *app) benchRole(c *cli.Context) error {
 	case roleKafka:
 		return bench.ServeKafka(ctx, job.Dir, os.Stdin, a.stdout)
 	}
-	collect(benchMemory, a.env) // the same for all clients
+	collect(job.Memory, a.env) // the same for all clients
 	run := map[string]func(context.Context) error{"mirror": job.mirror, "ceiling": job.Ceiling, "stock": job.Stock}[role]
 	if run == nil {
 		return usage(fmt.Errorf("--role %q is none", role))
@@ -130,5 +128,5 @@ kafka: {brokers: ["%s"], topic: %s, partitions: %d, replication_factor: 1}
 memory: %s
 put_timeout: 2s
 state: file:%s
-%s`, benchWorkflow, direction, j.Stream, j.KinesisURL, j.Format, strings.Join(j.Brokers, `","`), j.Topic, j.Partitions, size(benchMemory), filepath.Join(j.Dir, "state"), more)
+%s`, benchWorkflow, direction, j.Stream, j.KinesisURL, j.Format, strings.Join(j.Brokers, `","`), j.Topic, j.Partitions, j.Memory, filepath.Join(j.Dir, "state"), more)
 }

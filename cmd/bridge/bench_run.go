@@ -26,6 +26,7 @@ type benchmark struct {
 	clients   []string // all if empty
 	brokers   []string // of a Kafka that runs already; nil starts one
 	profile   string
+	memory    size
 	talk      io.Writer
 
 	dir     string
@@ -122,7 +123,7 @@ func (b *benchmark) topics() bench.Kafka { return bench.Kafka{Brokers: b.brokers
 func (b *benchmark) measure(ctx context.Context, name string) (benchClient, error) {
 	job := benchJob{
 		Ends: bench.Ends{Load: b.Load, KinesisURL: b.kinesis.said.Address, Brokers: b.brokers, ToKafka: b.toKafka(), Stream: bench.SourceStream, Topic: "bench-" + name},
-		Dir:  b.dir, Profile: b.profile, Format: b.format,
+		Dir:  b.dir, Profile: b.profile, Format: b.format, Memory: b.memory,
 	}
 	out := benchClient{Name: name}
 	if !b.toKafka() {

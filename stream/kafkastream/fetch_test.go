@@ -170,6 +170,46 @@ func TestFetchOddLogs(t *testing.T) {
 
 // A broker that answers nothing because of a quota must not be taken for one that has
 // nothing.
+// TestFetchOfSmallRecords reads a log of many small records, then large ones: a read does
+// not go on bringing more than it should, and grows again.
+func TestFetchOfSmallRecords(t *testing.T) {
+	var log []wireBatch
+	next := int64(0)
+	for range 300 {
+		b := wireBatch{first: next, last: next + 499}
+		for ; next <= b.last; next++ {
+			b.offsets = append(b.offsets, next)
+		}
+		log = append(log, b)
+	}
+	client := serve(t, next, whole(log, -1))
+	r := logSource(t, client, 768<<10)
+	var sizes []int
+	at := int64(0)
+	for at < next {
+		b, err := r.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rec := range b.Records {
+			if rec.Position != bridge.OffsetPosition(at) {
+				t.Fatalf("got offset %s, want %d", rec.Position, at)
+			}
+			at++
+		}
+		sizes = append(sizes, len(b.Records))
+	}
+	t.Logf("reads brought %v records", sizes)
+	if len(sizes) < 8 || sizes[0] < 20_000 {
+		t.Fatalf("%d reads, the first of %d records: not exercised", len(sizes), sizes[0])
+	}
+	for _, n := range sizes[4:] {
+		if n > 20_000 {
+			t.Errorf("a read brought %d records", n)
+		}
+	}
+}
+
 func TestFetchThrottled(t *testing.T) {
 	var calls atomic.Int32
 	log := whole([]wireBatch{{first: 0, last: 29, offsets: []int64{0}}}, -1)

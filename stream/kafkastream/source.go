@@ -217,7 +217,7 @@ func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) 
 		return nil, err
 	}
 	r.cursor = s.client.cursor(s.topic.Name, int32(n), next, sarama.ReadCommitted)
-	r.cursor.bytes = s.bytes
+	r.cursor.bytes = min(s.bytes, firstFetch)
 	return r, nil
 }
 
@@ -263,8 +263,10 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 		return bridge.Batch{}, r.changed(ctx, err)
 	}
 	r.oldest = r.oldest && f.next == from
+	records := r.records(f.batches, from)
+	r.adapt(len(records))
 	b := bridge.Batch{
-		Records: r.records(f.batches, from),
+		Records: records,
 		Through: bridge.OffsetPosition(f.next - 1),
 		Behind:  -1, // Kafka does not say how old the newest record is
 		Asked:   asked,
@@ -273,6 +275,24 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 		b.Behind = 0
 	}
 	return b, nil
+}
+
+// mostRecords is about how many records a read should bring: a page of Kinesis. What a
+// record takes beside its bytes, here and where it goes, is more than small ones have.
+const mostRecords = 10_000
+
+// firstFetch bounds what is asked for before it is known how large records are.
+const firstFetch = 1 << 20
+
+// adapt asks for less next time if a fetch brought more records than a read should, and
+// for more again if it brought far fewer.
+func (r *reader) adapt(n int) {
+	switch {
+	case n > mostRecords:
+		r.cursor.bytes = max(r.cursor.bytes/2, r.source.bytes/64)
+	case n < mostRecords/4 && r.cursor.bytes < r.source.bytes:
+		r.cursor.bytes *= 2
+	}
 }
 
 // changed prefers, over an error of a read, that the topic is another one or is gone:
