@@ -6,6 +6,7 @@ package integration
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -86,6 +87,7 @@ type job struct {
 	dir       string
 	replicas  int    // of topics; 1 if zero
 	shards    int    // of a stream to be created; 4 if zero
+	format    string // of what is written into Kinesis; raw if empty
 	more      string // further lines of the configuration
 }
 
@@ -108,11 +110,11 @@ func (j *job) config(state string) string {
 	}
 	text := fmt.Sprintf(`workflow: %s
 direction: %s
-kinesis: {stream: %s, region: us-east-1, endpoint_url: "%s", format: raw, create: {mode: provisioned, shards: %d}}
+kinesis: {stream: %s, region: us-east-1, endpoint_url: "%s", format: %s, create: {mode: provisioned, shards: %d}}
 kafka: {brokers: ["%s"], topic: %s, %sreplication_factor: %d}
 put_timeout: 1s
 state: "file:%s"
-`, j.workflow, j.direction, j.stream, j.endpoint, max(j.shards, 4), strings.Join(j.brokers, `","`), j.topic, partitions, max(j.replicas, 1), filepath.Join(j.dir, state))
+`, j.workflow, j.direction, j.stream, j.endpoint, cmp.Or(j.format, "raw"), max(j.shards, 4), strings.Join(j.brokers, `","`), j.topic, partitions, max(j.replicas, 1), filepath.Join(j.dir, state))
 	if j.direction == toKinesis {
 		text += "accept_loss: [timestamp]\n"
 	}
