@@ -27,7 +27,9 @@ func (r *relocation) streamTarget(ctx context.Context, t trail) (positions.Targe
 	}
 	read := r.readLedger
 	if r.Config.Kinesis.Format != string(kinesisstream.Raw) {
-		read = func(ctx context.Context) (map[string][]positions.Entry, bool, error) { return r.readShards(ctx, shards) }
+		read = func(ctx context.Context) (map[string][]positions.Entry, bool, error) {
+			return r.readShards(ctx, shards)
+		}
 	}
 	entries, trimmed, err := read(ctx)
 	if err != nil {
