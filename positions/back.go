@@ -199,22 +199,7 @@ func (w *back) ceilings() func(target, source string) bridge.Position {
 // lookFar reads further back, where records in doubt or the records around dead letters
 // may have been consumed, and decides.
 func (w *back) lookFar(ctx context.Context) error {
-	threshold := map[string]bridge.Position{}
-	lower := func(source string, at bridge.Position) {
-		if t, ok := threshold[source]; !ok || t.After(at) {
-			threshold[source] = at
-		}
-	}
-	for source, list := range w.doubt {
-		for _, e := range list {
-			lower(source, e.last())
-		}
-	}
-	for _, d := range w.DeadLetters {
-		if !w.furthest[d.Partition].After(d.Position) {
-			lower(d.Partition, d.Position)
-		}
-	}
+	threshold := w.thresholds()
 	if len(threshold) == 0 {
 		return nil
 	}
@@ -237,6 +222,28 @@ func (w *back) lookFar(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// thresholds says of each source partition from which position on it must be known what
+// was consumed.
+func (w *back) thresholds() map[string]bridge.Position {
+	out := map[string]bridge.Position{}
+	lower := func(source string, at bridge.Position) {
+		if t, ok := out[source]; !ok || t.After(at) {
+			out[source] = at
+		}
+	}
+	for source, list := range w.doubt {
+		for _, e := range list {
+			lower(source, e.last())
+		}
+	}
+	for _, d := range w.DeadLetters {
+		if !w.furthest[d.Partition].After(d.Position) {
+			lower(d.Partition, d.Position)
+		}
+	}
+	return out
 }
 
 func (w *back) unconsumed(source string, at bridge.Position) {
@@ -323,7 +330,6 @@ func (w *back) count(ctx context.Context) error {
 	for i := range w.plan.Lines {
 		lines[w.plan.Lines[i].Partition] = &w.plan.Lines[i]
 	}
-	read, budget := w.plan.Read, w.CountLimit
 	seen := w.Target.memory()
 	for _, x := range w.Target.Extents {
 		from := lastBelow(w.index[x.Partition], func(source string, at bridge.Position) bool {
@@ -333,19 +339,26 @@ func (w *back) count(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("read partition %s of the target: %w", x.Partition, err)
 			}
-			if budget >= 0 && w.plan.Counted >= budget {
+			if w.CountLimit >= 0 && w.plan.Counted >= w.CountLimit {
 				for _, l := range lines {
 					l.Counted = false
 				}
-				w.plan.Read = read
 				return nil
 			}
 			w.plan.Counted++
-			l := lines[e.Source]
-			if w.Consumed[x.Partition].Covers(e.At) && !e.Copied && seen.add(x.Partition, e) && l != nil && !l.Bound.Consumed(e) {
-				l.Replays++
+			if w.again(x.Partition, e, lines[e.Source], seen) {
+				lines[e.Source].Replays++
 			}
 		}
 	}
 	return nil
+}
+
+// again reports whether a record was consumed, for the first time there, and is behind the
+// new position of its source partition.
+func (w *back) again(target string, e Entry, l *Line, seen *memory) bool {
+	if e.Copied || !w.Consumed[target].Covers(e.At) {
+		return false
+	}
+	return seen.add(target, e) && l != nil && !l.Bound.Consumed(e)
 }

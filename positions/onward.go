@@ -104,42 +104,56 @@ func (f *Forward) partition(ctx context.Context, x Extent, from bridge.Position,
 	if x.Compacted && !f.LatestValueOnly {
 		p.Problems = append(p.Problems, compacted(x.Partition))
 	}
-	line := Line{Partition: x.Partition, Known: true, Counted: true}
-	found, seen := false, f.Target.memory()
+	s := search{forward: f, plan: p, seen: f.Target.memory(), line: Line{Partition: x.Partition, Known: true, Counted: true}}
 	for e, err := range f.Target.Read(ctx, x.Partition, from, x.Through) {
 		if err != nil {
 			return err
 		}
-		done := f.Consumed[e.Source].Consumed(e)
-		switch {
-		case !found && done:
-			p.Read++
-			continue
-		case !found:
-			p.Read++
-			found, line.Bound = true, Next(e.At)
-		case f.CountLimit >= 0 && p.Counted >= f.CountLimit:
-			line.Counted = false
-		default:
-			p.Counted++
-		}
-		if !line.Counted {
+		if !s.take(e) {
 			break
-		}
-		if done {
-			line.Replays++
-		} else if !seen.add(x.Partition, e) {
-			line.Copies++
 		}
 	}
 	switch {
-	case !found && x.Ended:
-		line.Bound = Everything()
-	case !found:
-		line.Bound = Through(x.Through)
+	case !s.found && x.Ended:
+		s.line.Bound = Everything()
+	case !s.found:
+		s.line.Bound = Through(x.Through)
 	}
-	p.Lines = append(p.Lines, line)
+	p.Lines = append(p.Lines, s.line)
 	return nil
+}
+
+// A search goes through one partition.
+type search struct {
+	forward *Forward
+	plan    *Plan
+	seen    *memory
+	found   bool
+	line    Line
+}
+
+// take looks at the next entry. It is false if that was too many.
+func (s *search) take(e Entry) bool {
+	done := s.forward.Consumed[e.Source].Consumed(e)
+	if !s.found {
+		s.plan.Read++
+		if done {
+			return true
+		}
+		s.found, s.line.Bound = true, Next(e.At)
+	} else {
+		if limit := s.forward.CountLimit; limit >= 0 && s.plan.Counted >= limit {
+			s.line.Counted = false
+			return false
+		}
+		s.plan.Counted++
+	}
+	if done {
+		s.line.Replays++
+	} else if !s.seen.add(s.line.Partition, e) {
+		s.line.Copies++
+	}
+	return true
 }
 
 // checkMirror finds the source partitions of which the consumer has consumed more than

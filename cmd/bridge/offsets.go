@@ -30,7 +30,7 @@ type offsetOptions struct {
 var (
 	consumerFlag = &cli.StringFlag{Name: "consumer", Usage: "`NAME` of the consumer; may be left out if there is one"}
 	rewindFlag   = &cli.BoolFlag{Name: "allow-rewind", Usage: "let positions go back, so that the consumer gets records again"}
-	stillFlag    = &cli.DurationFlag{Name: "still-for", Value: time.Minute, Usage: "how long a lease table must not move to prove that its application is stopped; at least three times the application's failover time"}
+	stillFlag    = &cli.DurationFlag{Name: "still-for", Value: time.Minute, Usage: "how long a lease table must not move to prove that its application is stopped; at least three times the application's failover time", EnvVars: []string{"BRIDGE_STILL_FOR"}}
 )
 
 func (a *app) offsetsCommand() *cli.Command {

@@ -133,28 +133,34 @@ func (r *relocation) unmoved(ctx context.Context, m *move, fresh bool) error {
 	if err != nil {
 		return err
 	}
-	changed := func(what string) error {
-		return gateRefused(bridge.WithHint(fmt.Errorf("%s changed since the plan was made", what), "plan again: bridge offsets plan --consumer "+m.Consumer))
-	}
 	switch {
 	case m.Way == kclToGroup && !sameLeases(s.Leases(), m.Left.Leases):
-		return changed("the lease table")
+		return changedSince(m, "the lease table")
 	case m.Way == groupToKCL && !maps.Equal(offsetsText(g.Committed), m.Left.Group):
-		return changed("what group " + g.Name + " has committed")
+		return changedSince(m, "what group "+g.Name+" has committed")
 	case m.Offsets != nil && fresh && !maps.Equal(offsetsText(g.Committed), m.Offsets.Before):
-		return changed("what group " + g.Name + " has committed")
-	case m.Leases != nil && fresh:
-		again, err := r.table.Changes(s, m.Leases.Want)
-		if err != nil {
-			return err
-		}
-		if !sameChanges(again, *m.Leases) {
-			return changed("the lease table")
-		}
+		return changedSince(m, "what group "+g.Name+" has committed")
 	case m.Leases != nil:
-		return gateRefused(r.table.Check(ctx, *m.Leases))
+		return r.sameTable(ctx, m, s, fresh)
 	}
 	return nil
+}
+
+// sameTable holds that the lease table is as it was when the plan was made, or if that was
+// begun to be applied, that no lease is neither as it was nor as it is to be.
+func (r *relocation) sameTable(ctx context.Context, m *move, s *leasetable.Snapshot, fresh bool) error {
+	if !fresh {
+		return gateRefused(r.table.Check(ctx, *m.Leases))
+	}
+	again, err := r.table.Changes(s, m.Leases.Want)
+	if err == nil && !sameChanges(again, *m.Leases) {
+		err = changedSince(m, "the lease table")
+	}
+	return err
+}
+
+func changedSince(m *move, what string) error {
+	return gateRefused(bridge.WithHint(fmt.Errorf("%s changed since the plan was made", what), "plan again: bridge offsets plan --consumer "+m.Consumer))
 }
 
 // stopped proves that nobody consumes as the group.
@@ -250,21 +256,26 @@ func (r *relocation) undo(ctx context.Context) (*move, error) {
 
 // restorable proves that undo would take nothing away that somebody else did.
 func (r *relocation) restorable(ctx context.Context, m *move) error {
-	hint := "the consumer has gone on: move it with bridge offsets plan --back"
-	if r.Config.Direction == kafkaToKinesis && m.Way == kclToGroup || r.Config.Direction == kinesisToKafka && m.Way == groupToKCL {
-		hint = "the consumer has gone on: move it with bridge offsets plan"
+	hint := "the consumer has gone on: move it with bridge offsets plan"
+	if (r.Config.Direction == kinesisToKafka) == (m.Way == kclToGroup) {
+		hint += " --back"
 	}
-	if m.Leases != nil {
-		if _, err := r.still(ctx); err != nil {
-			return err
-		}
-		if err := r.table.Check(ctx, *m.Leases); err != nil {
-			return bridge.WithHint(gateRefused(err), hint)
-		}
-		return nil
+	if m.Leases == nil {
+		return r.sameOffsets(ctx, m, hint)
 	}
+	if _, err := r.still(ctx); err != nil {
+		return err
+	}
+	if err := r.table.Check(ctx, *m.Leases); err != nil {
+		return bridge.WithHint(gateRefused(err), hint)
+	}
+	return nil
+}
+
+// sameOffsets holds that the group is where apply put it, or where it was before.
+func (r *relocation) sameOffsets(ctx context.Context, m *move, hint string) error {
 	g, err := r.stopped(ctx)
-	if err != nil {
+	if err != nil || r.options.AllowRewind {
 		return err
 	}
 	now := offsetsText(g.Committed)
@@ -272,7 +283,7 @@ func (r *relocation) restorable(ctx context.Context, m *move) error {
 		at, there := now[p]
 		old, was := m.Offsets.Before[p]
 		untouched := there == was && at == old
-		if !untouched && at != m.Offsets.After[p] && !r.options.AllowRewind {
+		if !untouched && at != m.Offsets.After[p] {
 			return gateRefused(bridge.WithHint(fmt.Errorf("group %s is at %d in partition %s, not at %d where apply put it", g.Name, at, p, m.Offsets.After[p]), hint))
 		}
 	}

@@ -70,22 +70,35 @@ func (r *relocation) toGroup(ctx context.Context, m *move, t trail, s *leasetabl
 	if err != nil {
 		return err
 	}
-	if r.Config.Direction == kinesisToKafka {
-		var target positions.Target
-		if target, err = r.topicTarget(ctx, t, false); err == nil {
-			m.Plan, err = r.onward(ctx, target, consumed, t)
-		}
-	} else {
-		var target positions.Target
-		if target, err = r.streamTarget(ctx, t); err == nil {
-			m.Plan, err = r.back(ctx, target, consumed, r.topicPartitions(), t)
-		}
-	}
-	if err != nil {
+	if m.Plan, err = r.translate(ctx, t, consumed, r.topicPartitions()); err != nil {
 		return err
 	}
 	m.Left.Leases, m.Old, m.Cut = s.Leases(), frontierLines(consumed), cutOf(consumed)
 	m.Plan.Problems = append(problems, m.Plan.Problems...)
+	return r.setOffsets(m, g)
+}
+
+// translate goes with the mirror or, with --back, against it, to the given partitions of
+// its source.
+func (r *relocation) translate(ctx context.Context, t trail, consumed positions.Frontier, sources []bridge.Partition) (positions.Plan, error) {
+	var target positions.Target
+	var err error
+	if r.Config.Direction == kinesisToKafka {
+		target, err = r.topicTarget(ctx, t, r.options.Back)
+	} else {
+		target, err = r.streamTarget(ctx, t)
+	}
+	if err != nil {
+		return positions.Plan{}, err
+	}
+	if r.options.Back {
+		return r.back(ctx, target, consumed, sources, t)
+	}
+	return r.onward(ctx, target, consumed, t)
+}
+
+// setOffsets says what the group is to commit.
+func (r *relocation) setOffsets(m *move, g kafkastream.Group) error {
 	m.Offsets = &offsetChange{Group: g.Name, Topic: r.topic.Name, TopicID: r.topic.ID, Before: offsetsText(g.Committed), After: map[string]int64{}}
 	for _, line := range m.Plan.Lines {
 		if !line.Known {
@@ -110,21 +123,16 @@ func (r *relocation) toKCL(ctx context.Context, m *move, t trail, s *leasetable.
 	if err != nil {
 		return err
 	}
-	var target positions.Target
-	if r.Config.Direction == kafkaToKinesis {
-		if target, err = r.streamTarget(ctx, t); err == nil {
-			m.Plan, err = r.onward(ctx, target, consumed, t)
-		}
-	} else {
-		if target, err = r.topicTarget(ctx, t, true); err == nil {
-			m.Plan, err = r.back(ctx, target, consumed, shards, t)
-		}
-	}
-	if err != nil {
+	if m.Plan, err = r.translate(ctx, t, consumed, shards); err != nil {
 		return err
 	}
 	m.Left.Group, m.Old = offsetsText(g.Committed), frontierLines(consumed)
 	m.Plan.Problems = append(problems, m.Plan.Problems...)
+	return r.setLeases(m, s, shards)
+}
+
+// setLeases says what the lease table is to hold.
+func (r *relocation) setLeases(m *move, s *leasetable.Snapshot, shards []bridge.Partition) error {
 	bounds := positions.Frontier{}
 	for _, line := range m.Plan.Lines {
 		bounds[line.Partition] = line.Bound
@@ -138,8 +146,9 @@ func (r *relocation) toKCL(ctx context.Context, m *move, t trail, s *leasetable.
 		return nil
 	}
 	for _, it := range s.Items {
-		if old, err := it.Bound(); err == nil && bounds[it.Shard].Before(old) {
-			m.Plan.Problems = append(m.Plan.Problems, rewind("shard "+it.Shard, old.String(), bounds[it.Shard].String()))
+		next, planned := bounds[it.Shard]
+		if old, err := it.Bound(); planned && err == nil && next.Before(old) {
+			m.Plan.Problems = append(m.Plan.Problems, rewind("shard "+it.Shard, old.String(), next.String()))
 		}
 	}
 	changes, err := r.table.Changes(s, leases)

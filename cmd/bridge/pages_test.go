@@ -27,8 +27,26 @@ var givens = map[string]string{
 	"mirrored":                      stream + mirrored,
 	"mirrored, then a shard split and expired unread": stream + mirrored +
 		"kinesis split orders shardId-000000000000\nkinesis put orders 60 80\nkinesis wait 48\n",
-	"nothing": "",
+	"mirrored, and its consumer stopped": stream + mirrored + stopped,
+	"mirrored, and its consumer moved":   stream + mirrored + stopped + moved,
+	"nothing":                            "",
 }
+
+const (
+	// stopped is an application on the KCL that has consumed a part of each shard.
+	stopped = `dynamo start
+env BRIDGE_DYNAMODB_ENDPOINT_URL=$DYNAMO
+env BRIDGE_STILL_FOR=1s
+dynamo create billing-app
+dynamo consumed billing-app orders shardId-000000000000 10
+dynamo consumed billing-app orders shardId-000000000001 5
+exec bridge mirror run --until-caught-up --config orders.yaml
+`
+	moved = `exec bridge offsets plan --output json --config orders.yaml
+hash
+exec bridge offsets apply --plan $PLAN --config orders.yaml
+`
+)
 
 const (
 	stream = `kinesis start
@@ -47,6 +65,8 @@ kinesis put orders 40 60
 var thens = map[string]string{
 	"every record is on the topic": "kafka holds orders %d\nexec bridge status --config orders.yaml --output json\njsonpath result.counts.read %[1]d\njsonpath result.balanced true\n",
 	"nothing more was written":     "kafka holds orders 40\n",
+	"the group is set":             "exec bridge offsets apply --plan $PLAN --config orders.yaml\n",
+	"the lease table is set":       "dynamo leases billing-app 2\ndynamo lease billing-app shardId-000000000000 record orders 9 0\n",
 	"nothing":                      "",
 }
 
@@ -155,6 +175,8 @@ func typeLine(t *testing.T, page, line string) string {
 		return ""
 	case words[0] == "make":
 		return makeTarget(t, page, words)
+	case words[0] == "bridge" && how == nil && strings.Contains(line, " offsets plan ") && strings.Contains(line, "--output json"):
+		return "exec " + line + "\nhash\n"
 	case words[0] == "bridge" && how == nil:
 		return "exec " + line + "\n"
 	case words[0] == "bridge" && how[1] == "until stopped":

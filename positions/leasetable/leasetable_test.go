@@ -352,7 +352,8 @@ func TestChangedSincePlanned(t *testing.T) {
 				}
 				if late { // after the look, before the write
 					s.SetHook(func(op string, body []byte) dynamotest.Fault {
-						if op == "PutItem" && changed == "" && strings.Contains(string(body), change[len(`{"leaseKey":{"S":`):strings.Index(change, `"},`)]) {
+						var in struct{ Item dynamotest.Item }
+						if op == "PutItem" && changed == "" && json.Unmarshal(body, &in) == nil && strings.HasPrefix(change, fmt.Sprintf(`{"leaseKey":{"S":%q}`, in.Item["leaseKey"]["S"])) {
 							put()
 						}
 						return dynamotest.None
@@ -363,6 +364,9 @@ func TestChangedSincePlanned(t *testing.T) {
 				err := table.Apply(t.Context(), c)
 				if !errors.Is(err, bridge.ErrConflict) || bridge.Hint(err) == "" {
 					t.Errorf("Apply = %v, want ErrConflict", err)
+				}
+				if changed == "" {
+					t.Fatal("the lease was not written meanwhile")
 				}
 				var want, got any
 				if json.Unmarshal([]byte(change), &want) != nil {

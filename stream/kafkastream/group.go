@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -32,7 +32,34 @@ func (g Group) Running() bool {
 
 // Group asks for a group, of the classic protocol or the new one, and for all that it has
 // committed for the topic.
-func (c *Client) Group(ctx context.Context, name string, t Topic) (Group, error) {
+func (c *Client) Group(ctx context.Context, name string, t Topic) (g Group, err error) {
+	err = patiently(ctx, func() error {
+		g, err = c.group(ctx, name, t)
+		return err
+	})
+	return g, err
+}
+
+// groupPatience is how long a group's coordinator is waited for: a new cluster makes it
+// with the first question, and after a broker's end another takes its groups over.
+const groupPatience = 30 * time.Second
+
+// patiently calls again after failures that pass.
+func patiently(ctx context.Context, call func() error) error {
+	wait, began := 50*time.Millisecond, time.Now()
+	for {
+		err := call()
+		if !errors.Is(err, bridge.ErrTransient) || time.Since(began) > groupPatience {
+			return err
+		}
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+		wait = min(2*wait, time.Second)
+	}
+}
+
+func (c *Client) group(ctx context.Context, name string, t Topic) (Group, error) {
 	g := Group{Name: name, Committed: map[int32]int64{}}
 	if err := c.describeGroup(ctx, &g); err != nil {
 		return g, fmt.Errorf("look up group %s: %w", name, err)
@@ -129,33 +156,41 @@ func (c *Client) CommitGroup(ctx context.Context, name, topic string, next map[i
 	for p, n := range next {
 		offsets[p] = sarama.OffsetAndMetadata{Offset: n, LeaderEpoch: -1, Metadata: "bridge"}
 	}
+	return patiently(ctx, func() error { return inUse(name, c.commit(ctx, name, topic, offsets)) })
+}
+
+func (c *Client) commit(ctx context.Context, name, topic string, offsets map[int32]sarama.OffsetAndMetadata) error {
 	answer, err := await(ctx, c, func() (*sarama.OffsetCommitResponse, error) {
 		return c.admin.AlterConsumerGroupOffsets(name, map[string]map[int32]sarama.OffsetAndMetadata{topic: offsets}, nil)
 	})
-	if err == nil {
-		for _, p := range slices.Sorted(maps.Keys(next)) {
-			if code, ok := answer.Errors[topic][p]; !ok {
-				err = sarama.ErrIncompleteResponse
-			} else if code != sarama.ErrNoError {
-				err = code
-			}
+	if err != nil {
+		return err
+	}
+	for _, p := range slices.Sorted(maps.Keys(offsets)) {
+		if code, ok := answer.Errors[topic][p]; !ok {
+			err = sarama.ErrIncompleteResponse
+		} else if code != sarama.ErrNoError {
+			err = code
 		}
 	}
-	return inUse(name, err)
+	return err
 }
 
 // ForgetGroup removes what a group has committed for partitions, so that it is as if it
 // never had. It wraps ErrConflict if somebody consumes the topic as this group.
 func (c *Client) ForgetGroup(ctx context.Context, name, topic string, partitions []int32) error {
 	for _, p := range partitions {
-		_, err := await(ctx, c, func() (struct{}, error) {
-			return struct{}{}, c.admin.DeleteConsumerGroupOffset(name, topic, p)
+		err := patiently(ctx, func() error {
+			_, err := await(ctx, c, func() (struct{}, error) {
+				return struct{}{}, c.admin.DeleteConsumerGroupOffset(name, topic, p)
+			})
+			if errors.Is(err, sarama.ErrGroupIDNotFound) {
+				return nil
+			}
+			return inUse(name, err)
 		})
-		if errors.Is(err, sarama.ErrGroupIDNotFound) {
-			return nil
-		}
 		if err != nil {
-			return inUse(name, fmt.Errorf("partition %s: %w", strconv.Itoa(int(p)), err))
+			return fmt.Errorf("partition %d: %w", p, err)
 		}
 	}
 	return nil

@@ -1,0 +1,505 @@
+//go:build integration
+
+package integration
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/kinesis-msk-bridge/bridge/integration/checker"
+	"github.com/kinesis-msk-bridge/bridge/integration/servers"
+	"github.com/kinesis-msk-bridge/bridge/kpl"
+	"github.com/kinesis-msk-bridge/bridge/positions/filter"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
+)
+
+// A consumption is what one run of a consumer processed: the numbers of the rows, and of
+// Kafka what else was there.
+type consumption struct {
+	rows    []int
+	headers [][]byte
+	next    map[int]int64 // per partition, the offset behind the last record
+}
+
+func (c consumption) set() map[int]bool {
+	out := map[int]bool{}
+	for _, n := range c.rows {
+		out[n] = true
+	}
+	return out
+}
+
+// rowNumber is the number that a value begins with.
+func rowNumber(t *testing.T, value string) int {
+	t.Helper()
+	head, _, _ := strings.Cut(value, "|")
+	n, err := strconv.Atoi(head)
+	if err != nil {
+		t.Fatalf("value %.40q has no number", value)
+	}
+	return n
+}
+
+// A moving is a consumer of a job that moves to and fro.
+type moving struct {
+	t      *testing.T
+	j      *job
+	dynamo *servers.DynamoDB
+	app    string
+	group  string
+}
+
+// newMoving gives the job a consumer.
+func newMoving(t *testing.T, j *job, d *servers.DynamoDB) *moving {
+	m := &moving{t: t, j: j, dynamo: d, app: unique("app"), group: unique("group")}
+	j.more += fmt.Sprintf("dynamodb: {endpoint_url: \"%s\"}\nconsumers:\n- {name: billing, kcl_application: %s, group: %s}\n", d.URL(), m.app, m.group)
+	return m
+}
+
+// A planned is what the offsets commands print.
+type planned struct {
+	Result struct {
+		Plan    string
+		Replays int64
+		Copies  int64
+		Exact   bool
+		Cut     map[string]string
+		Read    int64 `json:"records_read"`
+		Counted int64 `json:"records_read_to_count"`
+	}
+	Error *struct{ Message, Hint string }
+}
+
+// offsets runs a command and expects its exit code.
+func (m *moving) offsets(code int, args ...string) (p planned) {
+	m.t.Helper()
+	c := m.j.start(append([]string{"offsets", args[0], "--config", m.j.config("state")}, args[1:]...)...)
+	if got := c.wait(2 * time.Minute); got != code {
+		m.t.Fatalf("offsets %v: exit %d, want %d\n%s\n%s", args, got, code, c.out.String(), c.stderr())
+	}
+	if err := json.Unmarshal(c.out.Bytes(), &p); err != nil {
+		m.t.Fatalf("offsets %v: %v\n%s", args, err, c.out.String())
+	}
+	return p
+}
+
+// stillFor is three times the failover time of the applications of these tests.
+const stillFor = "9s"
+
+// move plans and applies.
+func (m *moving) move(args ...string) planned {
+	m.t.Helper()
+	p := m.offsets(0, append([]string{"plan"}, args...)...)
+	m.offsets(0, "apply", "--plan", p.Result.Plan, "--still-for", stillFor)
+	return p
+}
+
+// program is a Java source beside the tests.
+func program(name string) string { return filepath.Join("consumers", name) }
+
+// kcl runs an application on the stream until it was idle, or has processed what it may of
+// each shard.
+func (m *moving) kcl(version string, limits map[string]int) consumption {
+	m.t.Helper()
+	m.forgetLeader()
+	out := filepath.Join(m.t.TempDir(), "kcl.out")
+	args := []string{m.app, m.j.stream, m.j.endpoint, m.dynamo.URL(), out, "12"}
+	for _, shard := range slices.Sorted(maps.Keys(limits)) {
+		args = append(args, fmt.Sprintf("%s=%d", shard, limits[shard]))
+	}
+	cmd, err := servers.KCLCommand(m.t.Context(), version, program("KclConsumer.java"), args...)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.run(cmd)
+	var c consumption
+	for f := range fields(m.t, out) {
+		c.rows = append(c.rows, rowNumber(m.t, f[3]))
+	}
+	return c
+}
+
+func (m *moving) run(cmd *exec.Cmd) {
+	m.t.Helper()
+	began := time.Now()
+	cmd.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		m.t.Fatalf("%v\n%s", err, said[max(0, len(said)-6000):])
+	}
+	m.t.Logf("%s ran %s", cmd.Args[4], time.Since(began).Round(time.Second))
+}
+
+// fields yields the tab-separated fields of a file's lines.
+func fields(t *testing.T, file string) func(func([]string) bool) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(yield func([]string) bool) {
+		lines := bufio.NewScanner(bytes.NewReader(b))
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			if !yield(strings.SplitN(lines.Text(), "\t", 4)) {
+				return
+			}
+		}
+	}
+}
+
+func (m *moving) api() *dynamodb.Client {
+	return dynamodb.New(dynamodb.Options{
+		BaseEndpoint: aws.String(m.dynamo.URL()), Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	})
+}
+
+// forgetLeader takes away what a process of the KCL 3.x that was killed leaves behind, and
+// on which its successor would wait for minutes: no lease.
+func (m *moving) forgetLeader() {
+	api := m.api()
+	page, err := api.Scan(m.t.Context(), &dynamodb.ScanInput{TableName: &m.app})
+	if err != nil {
+		return // there is no table yet
+	}
+	for _, it := range page.Items {
+		kind, ok := it["entityType"].(*types.AttributeValueMemberS)
+		if !ok || kind.Value != "LEADER" {
+			continue
+		}
+		_, err := api.DeleteItem(m.t.Context(), &dynamodb.DeleteItemInput{TableName: &m.app, Key: map[string]types.AttributeValue{"leaseKey": it["leaseKey"]}})
+		if err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
+// java consumes the topic as the group with Kafka's own client.
+func (m *moving) java(mode string, limits map[int]int) consumption {
+	m.t.Helper()
+	out := filepath.Join(m.t.TempDir(), "kafka.out")
+	args := []string{strings.Join(m.j.brokers, ","), m.group, m.j.topic, out, "5", mode, "classic"}
+	for p, n := range limits {
+		args = append(args, fmt.Sprintf("%d=%d", p, n))
+	}
+	cmd, err := servers.KafkaCommand(m.t.Context(), program("KafkaReader.java"), args...)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.run(cmd)
+	c := consumption{next: map[int]int64{}}
+	for f := range fields(m.t, out) {
+		p, _ := strconv.Atoi(f[0])
+		offset, _ := strconv.ParseInt(f[1], 10, 64)
+		header, _ := hex.DecodeString(f[2])
+		c.next[p] = offset + 1
+		c.headers = append(c.headers, header)
+		c.rows = append(c.rows, rowNumber(m.t, f[3]))
+	}
+	return c
+}
+
+// A place is a record of the topic.
+type place struct {
+	offset int64
+	row    int
+}
+
+// topic reads the whole topic with a client of its own, each partition in its order.
+func (m *moving) topic() map[int][]place {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
+	defer cancel()
+	c, err := kgo.NewClient(kgo.SeedBrokers(m.j.brokers...), kgo.ConsumeTopics(m.j.topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer c.Close()
+	ends, err := kadm.NewClient(c).ListCommittedOffsets(ctx, m.j.topic)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	left := map[int32]int64{}
+	ends.Each(func(o kadm.ListedOffset) {
+		if o.Offset > 0 {
+			left[o.Partition] = o.Offset
+		}
+	})
+	out := map[int][]place{}
+	for len(left) > 0 && ctx.Err() == nil {
+		c.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
+			out[int(r.Partition)] = append(out[int(r.Partition)], place{r.Offset, rowNumber(m.t, string(r.Value))})
+			if r.Offset+1 >= left[r.Partition]-1 { // the last offset can be a marker's
+				delete(left, r.Partition)
+			}
+		})
+		if n := c.BufferedFetchRecords(); n == 0 && len(out) == len(left) {
+			break
+		}
+	}
+	return out
+}
+
+// committed is what the group has committed.
+func (m *moving) committed() map[int]int64 {
+	m.t.Helper()
+	c, err := kgo.NewClient(kgo.SeedBrokers(m.j.brokers...))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer c.Close()
+	got, err := kadm.NewClient(c).FetchOffsets(m.t.Context(), m.group)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	out := map[int]int64{}
+	got.Each(func(o kadm.OffsetResponse) { out[int(o.Partition)] = o.At })
+	return out
+}
+
+// equation holds that what was consumed before and after is everything, and that what was
+// consumed twice is exactly what was announced.
+func (m *moving) equation(what string, before map[int]bool, after consumption, all []checker.Row, announced int64) {
+	m.t.Helper()
+	again, once := int64(0), map[int]bool{}
+	for _, n := range after.rows {
+		if before[n] || once[n] {
+			again++
+		}
+		once[n] = true
+	}
+	missing := 0
+	for _, r := range all {
+		if !before[r.N] && !once[r.N] {
+			missing++
+		}
+	}
+	m.t.Logf("%s: %d rows, %d consumed before, %d after: missing %d, again %d, announced %d", what, len(all), len(before), len(after.rows), missing, again, announced)
+	if missing != 0 || again != announced {
+		m.t.Errorf("%s: %d rows were skipped, %d came again, %d were announced", what, missing, again, announced)
+	}
+}
+
+// aggregates puts rows, every fourth of them with the two that follow it as one aggregate
+// of the KPL under one key. It returns how many user records each shard holds.
+func aggregates(t *testing.T, s *kinesistest.Stream, rows []checker.Row) {
+	t.Helper()
+	for i := 0; i < len(rows); {
+		r := rows[i]
+		if i%4 != 0 || i+3 > len(rows) {
+			if err := s.Put(kinesistest.Entry{Key: r.Key, Data: r.Value}); err != nil {
+				t.Fatal(err)
+			}
+			i++
+			continue
+		}
+		var b kpl.Builder
+		for _, u := range rows[i : i+3] {
+			if err := b.Add([]byte(r.Key), nil, u.Value, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Put(kinesistest.Entry{Key: r.Key, Data: b.Finish(nil)}); err != nil {
+			t.Fatal(err)
+		}
+		i += 3
+	}
+}
+
+// users counts the user records of a shard.
+func users(t *testing.T, s *kinesistest.Stream, shard string) int {
+	t.Helper()
+	records, err := s.Records(shard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, r := range records {
+		if kpl.HasMagic(r.Data) {
+			n += 3
+		} else {
+			n++
+		}
+	}
+	return n
+}
+
+// numbered are flights whose values begin with their number.
+func numbered(t *testing.T, n int) []checker.Row {
+	rows := rowsOf(t, n)
+	for i := range rows {
+		rows[i].N = i
+		rows[i].Value = append(fmt.Appendf(nil, "%d|", i), rows[i].Value...)
+	}
+	return rows
+}
+
+func startDynamoDB(t *testing.T) *servers.DynamoDB {
+	t.Helper()
+	d, err := servers.StartDynamoDB(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d
+}
+
+// A real application on the KCL consumes a part of each shard while reshards are under way
+// and stops; a group of the Java client goes on where it stood, and is moved back in the
+// middle.
+func TestIntegrationConsumersMoveThereAndBack(t *testing.T) {
+	d := startDynamoDB(t)
+	for _, version := range []string{servers.KCL3, servers.KCL2} {
+		t.Run("KCL "+version, func(t *testing.T) {
+			rows := numbered(t, 3000)
+			srv := newKinesis(t, noRates)
+			s, err := srv.CreateStream("source", 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			aggregates(t, s, rows[:1800])
+			for _, shard := range []string{"shardId-000000000000", "shardId-000000000001"} {
+				if _, _, err := s.Split(shard, ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			aggregates(t, s, rows[1800:])
+			j := newJob(t, toKafka, srv, "source", unique("moved"))
+			m := newMoving(t, j, d)
+			j.catchUp("state")
+			// The first shard is read to its end, of all others a part: the second is closed, so
+			// that its children are not begun.
+			limits := map[string]int{}
+			for i, shard := range s.Shards()[1:] {
+				limits[shard.ID] = users(t, s, shard.ID) * (30 + 10*i) / 100
+			}
+			before := m.kcl(version, limits).set()
+			there := m.move()
+			topic := m.topic()
+			if least := leastReplays(topic, before); least != there.Result.Replays {
+				t.Errorf("announced %d replays, the least there can be is %d", there.Result.Replays, least)
+			}
+			after := m.java("look", nil)
+			m.equation("to Kafka", before, after, rows, there.Result.Replays)
+			m.equation("to Kafka, filtered", before, filtered(t, after, there.Result.Cut), rows, 0)
+
+			start := m.committed()
+			half := map[int]int{}
+			for p, list := range topic {
+				behind := 0
+				for _, r := range list {
+					if r.offset >= start[p] {
+						behind++
+					}
+				}
+				half[p] = behind / 2
+			}
+			m.java("commit", half)
+			consumed := map[int]bool{}
+			for p, list := range topic {
+				for _, r := range list {
+					if r.offset < m.committed()[p] {
+						consumed[r.row] = true
+					}
+				}
+			}
+			back := m.move("--back", "--allow-rewind")
+			m.equation("back to Kinesis", consumed, m.kcl(version, nil), rows, back.Result.Replays)
+		})
+	}
+}
+
+// leastReplays walks the topic: behind the first unconsumed record of each partition, what
+// was consumed comes again, and nothing can be done about it with one offset.
+func leastReplays(topic map[int][]place, consumed map[int]bool) (n int64) {
+	for _, list := range topic {
+		first := slices.IndexFunc(list, func(r place) bool { return !consumed[r.row] })
+		if first < 0 {
+			continue
+		}
+		for _, r := range list[first:] {
+			if consumed[r.row] {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// filtered is what the cut-over filter leaves.
+func filtered(t *testing.T, c consumption, cut map[string]string) (out consumption) {
+	t.Helper()
+	f, err := filter.New(cut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, n := range c.rows {
+		if !f.Consumed(c.headers[i]) {
+			out.rows = append(out.rows, n)
+		}
+	}
+	return out
+}
+
+// A topic is mirrored to a new stream in a format that the KCL reads; its group stops in
+// the middle, and a real application begins on the new stream.
+func TestIntegrationConsumersMoveToANewStream(t *testing.T) {
+	d := startDynamoDB(t)
+	for _, format := range []string{"raw", "kpl"} {
+		t.Run(format, func(t *testing.T) {
+			rows := numbered(t, 3000)
+			srv := newKinesis(t, noRates)
+			topic := unique("leaving")
+			createTopic(t, bench.kafka.Brokers(), topic, 6)
+			produce(t.Context(), t, bench.kafka.Brokers(), topic, rows, 6, 1_000_000)
+			j := newJob(t, toKinesis, srv, unique("new"), topic)
+			j.format = format
+			m := newMoving(t, j, d)
+			j.catchUp("state")
+			all := m.topic()
+			half, zero := map[int]int{}, map[int32]int64{}
+			for p, list := range all {
+				half[p], zero[int32(p)] = len(list)*(20+10*p)/100, 0
+			}
+			commitOffsets(t, j.brokers, m.group, topic, zero)
+			before := m.java("commit", half).set()
+			plan := m.move()
+			m.equation("to a new stream", before, m.kcl(servers.KCL3, nil), rows, plan.Result.Replays)
+		})
+	}
+}
+
+func commitOffsets(t *testing.T, brokers []string, group, topic string, next map[int32]int64) {
+	t.Helper()
+	c, err := kgo.NewClient(kgo.SeedBrokers(brokers...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var offsets kadm.Offsets
+	for p, at := range next {
+		offsets.Add(kadm.Offset{Topic: topic, Partition: p, At: at, LeaderEpoch: -1})
+	}
+	if err := kadm.NewClient(c).CommitAllOffsets(t.Context(), group, offsets); err != nil {
+		t.Fatal(err)
+	}
+}
