@@ -39,11 +39,14 @@ type copier struct {
 	dead   letters
 	// pending are the results of the entry that is being filled.
 	pending []bridge.Settled
-	hold    int // so many lines at the end are kept back, for late
+	parts   int // of the target
+	// strangers are the keys that damages borrow coordinates from; nil is all.
+	strangers []string
+	hold      int // so many lines at the end are kept back, for late
 }
 
 func newCopier(w *world) *copier {
-	c := &copier{w: w, byKey: map[string][]*line{}}
+	c := &copier{w: w, byKey: map[string][]*line{}, parts: len(w.partitions(w.dst))}
 	target, _ := w.dst.Identity(w.t.Context())
 	c.stamp = bridge.NewStamp(bridge.StampConfig{Workflow: "wf", Key: workflowKey, Source: w.source, Target: target})
 	for _, s := range w.dst.Everything() {
@@ -60,6 +63,7 @@ func newCopier(w *world) *copier {
 // claims makes the line carry its provenance as a header that does not hold.
 func (c *copier) claims(l *line, origin bridge.Coordinate) {
 	rec := l.rec
+	rec.Key, rec.Value = []byte("another"), []byte("record")
 	rec.Origin = origin
 	l.foreign = true
 	l.rec.Headers = append(slices.Clone(l.rec.Headers), bridge.Header{Key: bridge.ProvenanceHeader, Value: c.stamp.Append(nil, &rec)})

@@ -137,8 +137,7 @@ var damages = []damage{
 		return one(verify.Extra, d, d)
 	}},
 	{name: "misroute", kafka: true, do: func(c *copier, own []*line, i int) []truth {
-		parts := len(c.w.partitions(c.w.dst))
-		to := fmt.Sprint(c.w.rng.IntN(parts))
+		to := fmt.Sprint(c.w.rng.IntN(c.parts))
 		if to == own[i].rec.Partition {
 			return nil
 		}
@@ -275,7 +274,10 @@ func (c *copier) unused(near bridge.Coordinate) bridge.Coordinate {
 
 // stranger is a line of another key, with another content.
 func (c *copier) stranger(l *line) *line {
-	keys := slices.Sorted(maps.Keys(c.byKey))
+	keys := c.strangers
+	if keys == nil {
+		keys = slices.Sorted(maps.Keys(c.byKey))
+	}
 	for range 20 {
 		list := c.byKey[keys[c.w.rng.IntN(len(keys))]]
 		other := list[c.w.rng.IntN(len(list))]
