@@ -36,11 +36,17 @@ const validFor = 24 * time.Hour
 // ErrContradiction: a result whose verdict does not follow from its own figures.
 var ErrContradiction = errors.New("the result contradicts itself")
 
+// ErrNotDone: a run that may still find something.
+var ErrNotDone = errors.New("the run is not done")
+
 // New makes the report of one result. It refuses a run that is not done, and wraps
 // ErrContradiction for a result that no honest run gives.
 func New(res verify.Result, f Facts) (*Report, error) {
 	if res.Schema != verify.Schema {
 		return nil, fmt.Errorf("a result of the form %q cannot be reported by this version, which reads %s", res.Schema, verify.Schema)
+	}
+	if res.State == "running" {
+		return nil, fmt.Errorf("run %s: %w", res.Run, ErrNotDone)
 	}
 	if f.Now.IsZero() {
 		return nil, errors.New("a report needs the time")

@@ -73,6 +73,7 @@ func (a *app) cli() *cli.App {
 		ExitErrHandler:       func(*cli.Context, error) {}, // exit codes are made in one place
 		OnUsageError:         func(_ *cli.Context, err error, _ bool) error { return usage(err) },
 		Commands: append(moving,
+			a.reportCommand(),
 			a.configCommand(),
 			a.versionCommand(),
 			a.completionCommand(),

@@ -28,6 +28,7 @@ func TestScript(t *testing.T) {
 			"code":      cmdCode,
 			"remember":  cmdRemember,
 			"unchanged": cmdUnchanged,
+			"flip":      cmdFlip,
 			"waitfor":   cmdWaitFor,
 			"ended":     cmdEnded,
 			"kinesis":   cmdKinesis,
