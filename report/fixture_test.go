@@ -179,6 +179,8 @@ func (w world) finish(r *verify.Result) {
 	switch {
 	case f.Missing+f.Corrupt > 0:
 		r.Verdict, r.Reasons = verify.Inconsistent, []string{fmt.Sprintf("%d records are missing", f.Missing), fmt.Sprintf("%d records are corrupt", f.Corrupt)}
+	case c.Windows == 0:
+		r.Verdict, r.Reasons, c.Percent = verify.Inconclusive, []string{"nothing was read"}, 0
 	case len(c.Uncovered) > 0:
 		r.Verdict, r.Reasons = verify.Inconclusive, []string{fmt.Sprintf("%d ranges were not judged", len(c.Uncovered))}
 	default:
