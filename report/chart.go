@@ -155,7 +155,8 @@ func (s *strip) paint(c *chart, from, to time.Time, mark cell) {
 	}
 }
 
-// hole paints a range that has no window, between the windows that it lies between.
+// hole paints a range that has no window, between the windows that it lies between. It
+// leaves what was judged alone, but is always seen.
 func (s *strip) hole(c *chart, ws []verify.Window, u verify.Uncovered) {
 	from, to := c.From, c.To
 	for _, w := range ws {
@@ -166,7 +167,16 @@ func (s *strip) hole(c *chart, ws []verify.Window, u verify.Uncovered) {
 			to = w.From
 		}
 	}
-	s.paint(c, from, to, open)
+	blanks := 0
+	for i := c.bin(from, len(s.cells)); i <= c.bin(to, len(s.cells)); i++ {
+		if s.cells[i] == blank {
+			s.cells[i] = open
+			blanks++
+		}
+	}
+	if blanks == 0 && !slices.Contains(s.cells, open) {
+		s.cells[c.bin(from, len(s.cells))] = open
+	}
 }
 
 func (c *chart) bin(t time.Time, bins int) int {

@@ -160,6 +160,7 @@ func TestFiguresAreComputedAgain(t *testing.T) {
 		"a drop more":             func(r *verify.Result) { r.Totals.Dropped++ },
 		"balance":                 func(r *verify.Result) { r.Totals.Balanced = !r.Totals.Balanced },
 		"a loss less":             func(r *verify.Result) { r.Findings.Missing-- },
+		"a figure in a window":    func(r *verify.Result) { r.Windows[0].Cells++ },
 		"a window less":           func(r *verify.Result) { r.Windows = r.Windows[1:] },
 		"a window judged well":    func(r *verify.Result) { r.Windows[0].Verdict = verify.Consistent },
 		"a better verdict":        func(r *verify.Result) { r.Verdict = verify.Consistent },
@@ -180,7 +181,6 @@ func TestFiguresAreComputedAgain(t *testing.T) {
 		}
 	}
 	for name, lie := range map[string]func(*verify.Result){
-		"a stopped run":      func(r *verify.Result) { r.State = "stopped" },
 		"a quick run":        func(r *verify.Result) { r.Kind = "quick" },
 		"nothing read":       func(r *verify.Result) { *r = world{shards: 1}.result(); r.Verdict = verify.Consistent },
 		"broken order":       func(r *verify.Result) { r.Order.Violations = 1 },
@@ -201,6 +201,12 @@ func TestNewRefuses(t *testing.T) {
 	res.State = "running"
 	if _, err := report.New(res, facts()); !errors.Is(err, report.ErrNotDone) {
 		t.Errorf("a running run: %v", err)
+	}
+	for _, unfinished := range [][2]string{{"final", "stopped"}, {"continuous", "running"}, {"continuous", "stopped"}} {
+		res.Kind, res.State = unfinished[0], unfinished[1]
+		if r, err := report.New(res, facts()); err != nil || r.Verdict != verify.Inconclusive || r.ExitCode != 6 || len(r.Reasons) != 1 {
+			t.Errorf("%v: %+v, %v", unfinished, r, err)
+		}
 	}
 	res = small(fine).result()
 	res.Schema = "bridge.verify/v2"

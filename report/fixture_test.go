@@ -161,7 +161,7 @@ func (w world) finish(r *verify.Result) {
 	t.Missing, t.TargetRecords = f.Missing, t.TargetFirsts+t.Repeats
 	t.SourceRead, t.TargetRead = t.SourceBytes+4096, t.TargetFirstBytes+8192
 	t.Balanced = t.SourceRecords == t.TargetFirsts+t.Missing
-	t.Balance = fmt.Sprintf("source %d = target firsts %d + dead letters 0 + dropped 0 + missing %d - extra 0", t.SourceRecords, t.TargetFirsts, t.Missing)
+	t.Balance = fmt.Sprintf("source %d = target firsts %d + dead letters 0 + dropped 0 + missing %d", t.SourceRecords, t.TargetFirsts, t.Missing)
 	c.Independent, c.Percent = 100, 100
 	if open := len(c.Uncovered); open > 0 {
 		c.Percent = 100 * float64(judged) / float64(t.SourceRecords+int64(open)*1000)
@@ -175,7 +175,11 @@ func (w world) finish(r *verify.Result) {
 			To: bridge.OffsetPosition(max(n-1, 0)), Records: n, Bytes: n * 1024})
 		r.Fence.Target = append(r.Fence.Target, verify.FenceMark{Partition: fmt.Sprint(p), Position: bridge.OffsetPosition(n - 1)})
 	}
-	r.Root = "sha256:" + hexOf(len(r.Windows)) + hexOf("root")
+	root, err := verify.RootOf(r.Windows)
+	if err != nil {
+		panic(err)
+	}
+	r.Root = root
 	switch {
 	case f.Missing+f.Corrupt > 0:
 		r.Verdict, r.Reasons = verify.Inconsistent, []string{fmt.Sprintf("%d records are missing", f.Missing), fmt.Sprintf("%d records are corrupt", f.Corrupt)}

@@ -39,14 +39,18 @@ var ErrContradiction = errors.New("the result contradicts itself")
 // ErrNotDone: a run that may still find something.
 var ErrNotDone = errors.New("the run is not done")
 
-// New makes the report of one result. It refuses a run that is not done, and wraps
-// ErrContradiction for a result that no honest run gives.
+// New makes the report of one result. A run that is not finished is at best
+// inconclusive; one that only has to end is refused (ErrNotDone). New wraps ErrContradiction for a result that no honest run gives.
 func New(res verify.Result, f Facts) (*Report, error) {
 	if res.Schema != verify.Schema {
 		return nil, fmt.Errorf("a result of the form %q cannot be reported by this version, which reads %s", res.Schema, verify.Schema)
 	}
-	if res.State == "running" {
+	if res.State == "running" && res.Kind != "continuous" {
 		return nil, fmt.Errorf("run %s: %w", res.Run, ErrNotDone)
+	}
+	if res.State != "done" && res.Verdict == verify.Consistent {
+		res.Verdict = verify.Inconclusive
+		res.Reasons = append(slices.Clone(res.Reasons), "the run was not finished; it is verified only as far as its windows were judged")
 	}
 	if f.Now.IsZero() {
 		return nil, errors.New("a report needs the time")

@@ -142,13 +142,12 @@ func (r *Report) countsSection() section {
 	sum.row(neutral, "+ dead letters", grouped(t.DeadLetters), "")
 	sum.row(neutral, "+ declared drops", grouped(t.Dropped), "")
 	sum.row(neutral, "+ missing", grouped(t.Missing), "")
-	sum.row(neutral, "− extra", grouped(t.Extra), "")
-	total := t.TargetFirsts + t.DeadLetters + t.Dropped + t.Missing - t.Extra
-	sum.row(passMood(t.Balanced), "= accounted for", grouped(total), "")
+	sum.row(passMood(t.Balanced), "= accounted for", grouped(t.SourceRecords-openRecords(t)), "")
 	target := table{Caption: "What stands on the target", Head: []string{"", "records"}, Figures: []bool{false, true}}
 	target.row(neutral, "all records read, with repeats", grouped(t.TargetRecords))
 	target.row(neutral, "first occurrences", grouped(t.TargetFirsts))
 	target.row(neutral, "repeats", grouped(t.Repeats))
+	target.row(neutral, "on the target only (extra)", grouped(t.Extra))
 	target.row(neutral, "without provenance of this workflow", grouped(t.Foreign))
 	return section{ID: "counts", Title: "Counts", Tables: []table{sum, target}, Facts: []fact{
 		{Label: "balance", Line: say(prose(t.Balance)), Mood: passMood(t.Balanced)},

@@ -127,9 +127,12 @@ func (r *Report) balanceLine() line {
 	if !t.Balanced {
 		sign = "≠"
 	}
-	return say(fmt.Sprintf("source %s %s target firsts %s + dead letters %s + declared drops %s + missing %s − extra %s",
-		grouped(t.SourceRecords), sign, grouped(t.TargetFirsts), grouped(t.DeadLetters), grouped(t.Dropped),
-		grouped(t.Missing), grouped(t.Extra)))
+	text := fmt.Sprintf("source %s %s target firsts %s + dead letters %s + declared drops %s + missing %s",
+		grouped(t.SourceRecords), sign, grouped(t.TargetFirsts), grouped(t.DeadLetters), grouped(t.Dropped), grouped(t.Missing))
+	if open := openRecords(t); open != 0 {
+		text += "; not accounted for: " + grouped(open)
+	}
+	return say(text)
 }
 
 func (r *Report) differencesLine() line {
