@@ -12,7 +12,7 @@ func (r *Report) document(bins int) *document {
 	d := &document{
 		title:    say("Consistency report: ", data(r.Workflow)),
 		mood:     moodOf(r.Verdict),
-		verdict:  strings.ToUpper(string(r.Verdict)),
+		verdict:  strings.ToUpper(plain(string(r.Verdict))),
 		headline: r.headline(),
 		summary:  r.summary(),
 		overTime: r.overTime(),
