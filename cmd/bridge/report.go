@@ -26,12 +26,14 @@ it. It changes neither system. Keys stand in it as keyed hashes, values not at a
 Examples:
    bridge report create
    bridge report create --run 7f3a --dir reports
-   bridge report create --result run.json --form html`,
+   bridge report create --result run.json --form html
+   bridge report create --reveal-keys keys.txt`,
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "run", Usage: "`ID` of the run; without it the last one that is done"},
 				&cli.StringFlag{Name: "result", Usage: "`FILE` with the result of the run, as verify run --output json prints it"},
 				&cli.StringFlag{Name: "dir", Value: ".", Usage: "`DIRECTORY` to write to"},
 				&cli.StringFlag{Name: "form", Value: "all", Usage: "`FORM` beside JSON: text, markdown, html or all"},
+				&cli.StringFlag{Name: "reveal-keys", Usage: "show those keys in clear that stand in `FILE`, one a line as on the target"},
 				&cli.DurationFlag{Name: "valid-for", Value: 24 * time.Hour, Usage: "how `LONG` after its fence the verdict may be acted upon"},
 			},
 		}, a.reportCreate),
@@ -121,7 +123,11 @@ func (a *app) reportCreate(c *cli.Context) error {
 	if res.Workflow != l.Workflow {
 		return usage(fmt.Errorf("the result is of workflow %q and not of %q", res.Workflow, l.Workflow))
 	}
-	r, err := report.New(res, a.reportFacts(c, l, w))
+	f := a.reportFacts(c, l, w)
+	if f.Keys, err = revealed(c.String("reveal-keys"), w); err != nil {
+		return err
+	}
+	r, err := report.New(res, f)
 	if err != nil {
 		return reportError(err)
 	}

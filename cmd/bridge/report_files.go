@@ -16,6 +16,7 @@ import (
 
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/report"
+	"github.com/kinesis-msk-bridge/bridge/state"
 	"github.com/kinesis-msk-bridge/bridge/verify"
 )
 
@@ -81,6 +82,27 @@ func readResult(file string) (verify.Result, error) {
 			"bridge verify run --output json prints one")
 	}
 	return r, nil
+}
+
+// revealed names the keys of a file by the hashes under which they stand in a result. A
+// key that nobody names stays hidden.
+func revealed(file string, w state.Workflow) (map[string]string, error) {
+	if file == "" {
+		return nil, nil
+	}
+	if w.Name == "" {
+		return nil, usage(errors.New("--reveal-keys needs the workflow's state, which holds the key of the hashes"))
+	}
+	b, err := readNamed(file)
+	if err != nil {
+		return nil, err
+	}
+	keys, hash := map[string]string{}, verify.KeyHasher(w.Key)
+	for line := range bytes.Lines(b) {
+		key := bytes.TrimRight(line, "\r\n")
+		keys[hash(key)] = string(key)
+	}
+	return keys, nil
 }
 
 // readNamed reads a file that an argument names.
