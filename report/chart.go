@@ -237,10 +237,13 @@ func short(partition string) string {
 		if n = strings.TrimLeft(n, "0"); n == "" {
 			n = "0"
 		}
-		return n
+		return tail(n, shortest)
 	}
-	return partition
+	return tail(partition, shortest)
 }
+
+// shortest is how many characters a partition has on the map; the last ones tell it apart.
+const shortest = 18
 
 // counted is a number and its noun.
 func counted[N int | int64](n N, noun string) string {

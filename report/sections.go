@@ -136,14 +136,14 @@ func (r *Report) sourceRanges() []*sourceRange {
 
 func (r *Report) countsSection() section {
 	t := r.Totals
-	sum := table{Caption: "What became of every source record", Head: []string{"", "records", "bytes"}, Figures: []bool{false, true, true}}
+	sum := table{Caption: "What became of every source record", Head: []string{"what", "records", "bytes"}, Figures: []bool{false, true, true}}
 	sum.row(neutral, "source records", grouped(t.SourceRecords), grouped(t.SourceBytes))
 	sum.row(neutral, "target, first occurrences", grouped(t.TargetFirsts), grouped(t.TargetFirstBytes))
 	sum.row(neutral, "+ dead letters", grouped(t.DeadLetters), "")
 	sum.row(neutral, "+ declared drops", grouped(t.Dropped), "")
 	sum.row(neutral, "+ missing", grouped(t.Missing), "")
 	sum.row(passMood(t.Balanced), "= accounted for", grouped(t.SourceRecords-openRecords(t)), "")
-	target := table{Caption: "What stands on the target", Head: []string{"", "records"}, Figures: []bool{false, true}}
+	target := table{Caption: "What stands on the target", Head: []string{"what", "records"}, Figures: []bool{false, true}}
 	target.row(neutral, "all records read, with repeats", grouped(t.TargetRecords))
 	target.row(neutral, "first occurrences", grouped(t.TargetFirsts))
 	target.row(neutral, "repeats", grouped(t.Repeats))

@@ -169,10 +169,10 @@ func (c *chart) write(b *strings.Builder) {
 		fmt.Fprintf(b, "\n%s\n", band.Caption)
 		width := 0
 		for _, r := range band.Rows {
-			width = max(width, utf8.RuneCountInString(tail(r.Label.text(), 18)))
+			width = max(width, utf8.RuneCountInString(tail(r.Label.text(), 2*shortest)))
 		}
 		for _, r := range band.Rows {
-			l := tail(r.Label.text(), 18)
+			l := tail(r.Label.text(), 2*shortest)
 			fmt.Fprintf(b, "  %s%s |%s|\n", strings.Repeat(" ", width-utf8.RuneCountInString(l)), l, drawn(r.Cells))
 		}
 		fmt.Fprintf(b, "  %*s  %-*s%s\n", width, "", textBins-20, stamp(c.From), stamp(c.To))
