@@ -2,13 +2,13 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -23,9 +23,6 @@ import (
 // maxReport bounds what is read into memory: a report of a million windows is smaller.
 const maxReport = 1 << 30
 
-// runDir is where the results of finished runs of verify are kept, one file a run.
-func (l *loaded) runDir() string { return filepath.Join(l.stateDir(), "verify", l.Workflow) }
-
 // findResult reads the result that the flags name.
 func findResult(c *cli.Context, l *loaded) (verify.Result, error) {
 	if c.IsSet("run") && c.IsSet("result") {
@@ -35,29 +32,39 @@ func findResult(c *cli.Context, l *loaded) (verify.Result, error) {
 		return readResult(c.String("result"))
 	}
 	if id := c.String("run"); id != "" {
-		if safeName(id) != id {
-			return verify.Result{}, usage(fmt.Errorf("--run %q is not the name of a run", id))
-		}
-		return readResult(filepath.Join(l.runDir(), id+".json"))
-	}
-	files, err := filepath.Glob(filepath.Join(l.runDir(), "*.json"))
-	if err != nil {
-		return verify.Result{}, err
-	}
-	var last verify.Result
-	for _, f := range files {
-		r, err := readResult(f)
+		d, err := openRun(l, id)
 		if err != nil {
 			return verify.Result{}, err
 		}
-		if last.Run == "" || cmp.Or(r.FinishedAt.Compare(last.FinishedAt), cmp.Compare(r.Run, last.Run)) > 0 {
-			last = r
+		r, ok, err := d.result()
+		if err == nil && !ok {
+			err = reportError(fmt.Errorf("run %s: %w", d.id, report.ErrNotDone))
+		}
+		return *r, err
+	}
+	return lastResult(l)
+}
+
+// lastResult is that of the last run that is done.
+func lastResult(l *loaded) (verify.Result, error) {
+	ids, err := listRuns(l)
+	if err != nil {
+		return verify.Result{}, err
+	}
+	for _, id := range slices.Backward(ids) {
+		d, err := openRun(l, id)
+		if err != nil {
+			return verify.Result{}, err
+		}
+		r, ok, err := d.result()
+		if err != nil {
+			return verify.Result{}, err
+		}
+		if ok && r.State == "done" {
+			return *r, nil
 		}
 	}
-	if last.Run == "" {
-		return last, usageHint(fmt.Errorf("workflow %q has no run of verify that is done", l.Workflow), "bridge verify run makes one")
-	}
-	return last, nil
+	return verify.Result{}, usageHint(fmt.Errorf("workflow %q has no run of verify that is done", l.Workflow), "bridge verify run makes one")
 }
 
 // readResult takes a result as it is, or inside the envelope that commands print.
