@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -25,13 +26,14 @@ it. It changes neither system. Keys stand in it as keyed hashes, values not at a
 
 Examples:
    bridge report create
-   bridge report create --run 7f3a --dir reports
+   bridge report create --run 20260131 --dir reports --name orders
    bridge report create --result run.json --form html
    bridge report create --reveal-keys keys.txt`,
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "run", Usage: "`ID` of the run; without it the last one that is done"},
 				&cli.StringFlag{Name: "result", Usage: "`FILE` with the result of the run, as verify run --output json prints it"},
 				&cli.StringFlag{Name: "dir", Value: ".", Usage: "`DIRECTORY` to write to"},
+				&cli.StringFlag{Name: "name", Usage: "`NAME` of the files, without an ending; without it the report's id"},
 				&cli.StringFlag{Name: "form", Value: "all", Usage: "`FORM` beside JSON: text, markdown, html or all"},
 				&cli.StringFlag{Name: "reveal-keys", Usage: "show those keys in clear that stand in `FILE`, one a line as on the target"},
 				&cli.DurationFlag{Name: "valid-for", Value: 24 * time.Hour, Usage: "how `LONG` after its fence the verdict may be acted upon"},
@@ -131,7 +133,11 @@ func (a *app) reportCreate(c *cli.Context) error {
 	if err != nil {
 		return reportError(err)
 	}
-	file := filepath.Join(c.String("dir"), safeName(r.ID)+report.JSON.Extension())
+	name := cmp.Or(c.String("name"), safeName(r.ID))
+	if name != filepath.Base(name) || strings.HasPrefix(name, ".") {
+		return usageHint(fmt.Errorf("--name %q is not the name of a file", name), "--dir names the directory")
+	}
+	file := filepath.Join(c.String("dir"), name+report.JSON.Extension())
 	out, err := writeReport(file, r, forms)
 	if err != nil {
 		return err
