@@ -23,12 +23,12 @@ fuzz: ## every fuzz target for a minute
 
 integration: ## real servers, a tenth of the full counts; installs what it needs by name
 	bash integration/install.sh
-	RUNS=$(RUNS) $(GO) test -tags integration -count 1 -timeout 24m -p 1 ./integration/... ./stream/... -run Integration -v
+	RUNS=$(RUNS) $(GO) test -tags integration -count 1 -timeout 24m -p 1 ./integration/... ./stream/... ./report/... -run Integration -v
 	$(GO) run ./internal/mutants -third
 
 reliability: ## real servers, full counts: hours
 	bash integration/install.sh
-	RUNS=100 $(GO) test -tags integration -count 1 -timeout 0 -p 1 ./integration/... ./stream/... -run Integration -v
+	RUNS=100 $(GO) test -tags integration -count 1 -timeout 0 -p 1 ./integration/... ./stream/... ./report/... -run Integration -v
 	$(GO) run ./internal/mutants
 
 mutants: ## break the code on purpose and see that a test notices

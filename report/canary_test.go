@@ -54,7 +54,7 @@ func lossy(t *testing.T) (res *verify.Result, log string) {
 				if err != nil && !bridge.Retryable(err) {
 					t.Fatal(err)
 				}
-				time.Sleep(10 * time.Millisecond)
+				<-time.After(10 * time.Millisecond)
 			}
 		}
 		for range 5 {
@@ -64,7 +64,7 @@ func lossy(t *testing.T) (res *verify.Result, log string) {
 		}
 		rec.Partition, rec.Time = "0", time.Now()
 		put(dst, rec)
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		v := &verify.Verifier{
 			Workflow: "wf", ID: "run", Direction: "kinesis-to-kafka", Format: "header", Key: canaryWorkflow,
 			Source: src.Source("wf"), Target: dst.Source("wf"), Keys: onePartition{}, Keeps: verify.Keeps{Time: true, Headers: true, Nulls: true},
