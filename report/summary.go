@@ -75,19 +75,19 @@ func (r *Report) summary() []fact {
 		{Label: "target", Line: say(data(r.Scope.Target.String()))},
 		{Label: "scope", Line: say("from ", data(r.Scope.From), " to ", data(r.Scope.To), ", "+counted(r.Scope.Shards, "source partition")+", "+keysInScope(r.Scope.Keys))},
 		{Label: "fence", Line: r.fenceLine(), Mood: passMood(r.Fence.Stragglers == 0)},
-		{Label: "coverage", Line: say(fmt.Sprintf("%s of the records; %s of %s agree, %s differ, %s not judged", percent(c.Percent),
-			grouped(c.Consistent), counted(c.Windows, "window"), grouped(c.Inconsistent), grouped(c.Inconclusive))), Mood: r.coverageMood()},
+		{Label: "coverage", Line: say(fmt.Sprintf("%s of the records; windows: %s agree, %s differ, %s not judged", percent(c.Percent),
+			grouped(c.Consistent), grouped(c.Inconsistent), grouped(c.Inconclusive))), Mood: r.coverageMood()},
 		{Label: "counts", Line: r.balanceLine(), Mood: passMood(r.Totals.Balanced)},
 		{Label: "differences", Line: r.differencesLine(), Mood: passMood(differences(r.Findings) == 0)},
-		{Label: "order", Line: say(counted(r.Order.Violations, "violation")+", ", data(r.Order.Coverage), " of the keys"), Mood: passMood(r.Order.Violations == 0)},
-		{Label: "repeats", Line: say(counted(r.Findings.Duplicate, "duplicate record") + ", " + counted(r.Findings.Rewind, "rewind"))},
+		{Label: "order", Line: say(counted(r.Order.Violations, "violation")+", ", data(r.Order.Coverage), " of the keys; repeats: "+grouped(r.Findings.Duplicate)+" duplicate, "+counted(r.Findings.Rewind, "rewind")),
+			Mood: passMood(r.Order.Violations == 0)},
 		{Label: "gates", Line: r.gatesLine(), Mood: r.gatesMood()},
 	}
 	for _, s := range r.Remarks {
 		facts = append(facts, fact{Label: "remark", Line: say(prose(s)), Mood: unsure})
 	}
 	return append(facts,
-		fact{Label: "valid until", Line: say(stamp(r.ValidUntil) + ", for what was written up to " + stamp(r.judgedAt()))},
+		fact{Label: "valid until", Line: say(stamp(r.ValidUntil) + ", as of " + stamp(r.judgedAt()))},
 		fact{Label: "approved", Line: r.approvedLine()},
 		fact{Label: "root", Line: say(data(r.Root))})
 }
@@ -115,7 +115,7 @@ func (r *Report) fenceLine() line {
 	}
 	text := "taken " + stamp(r.Fence.TakenAt)
 	if r.Fence.Watched > 0 {
-		return say(text + fmt.Sprintf(", watched for %s behind it: %s", r.Fence.Watched, counted(r.Fence.Stragglers, "straggler")))
+		return say(text + fmt.Sprintf(", %s within %s", counted(r.Fence.Stragglers, "straggler"), r.Fence.Watched))
 	}
 	return say(text + ", not watched for stragglers")
 }

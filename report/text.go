@@ -10,7 +10,6 @@ import (
 
 const (
 	screen    = 80 // characters a line of prose
-	label     = 15 // before a fact
 	textRows  = 40 // of a table
 	textWidth = 26 // characters a cell, but the last of a row
 )
@@ -31,12 +30,14 @@ func writeText(w io.Writer, d *document) error {
 		wrap(&b, "  - ", r.text())
 	}
 	b.WriteByte('\n')
+	var facts []fact
 	for _, f := range d.summary {
-		f.write(&b)
+		facts = append(facts, f)
 		if f.Label == "coverage" {
-			fact{Label: "worst over time", Line: say(d.overTime)}.write(&b)
+			facts = append(facts, fact{Label: "over time", Line: say(d.overTime)})
 		}
 	}
+	writeFacts(&b, facts)
 	for _, s := range d.sections {
 		fmt.Fprintf(&b, "\n%s\n%s\n", s.Title, strings.Repeat("-", utf8.RuneCountInString(s.Title)))
 		s.write(&b)
@@ -46,9 +47,7 @@ func writeText(w io.Writer, d *document) error {
 }
 
 func (s section) write(b *strings.Builder) {
-	for _, f := range s.Facts {
-		f.write(b)
-	}
+	writeFacts(b, s.Facts)
 	if s.Chart != nil {
 		s.Chart.write(b)
 	}
@@ -74,12 +73,19 @@ func (l line) text() string {
 	return b.String()
 }
 
-func (f fact) write(b *strings.Builder) {
-	m := f.Mood
-	if m == "" {
-		m = neutral
+// writeFacts writes one fact a line, the labels below each other.
+func writeFacts(b *strings.Builder, facts []fact) {
+	width := 0
+	for _, f := range facts {
+		width = max(width, utf8.RuneCountInString(f.Label))
 	}
-	wrap(b, fmt.Sprintf("%s %-*s ", signs[m], label, f.Label), f.Line.text())
+	for _, f := range facts {
+		m := f.Mood
+		if m == "" {
+			m = neutral
+		}
+		wrap(b, fmt.Sprintf("%s %-*s  ", signs[m], width, f.Label), f.Line.text())
+	}
 }
 
 // wrap writes a text behind a prefix, broken at blanks, further lines indented.
@@ -115,7 +121,7 @@ func (t table) write(b *strings.Builder) {
 		l := []string{signs[r.Mood]}
 		for i, c := range r.Cells {
 			text := c.text()
-			if i < len(r.Cells)-1 {
+			if i < len(r.Cells)-1 && c.holdsData() {
 				text = tail(text, textWidth)
 			}
 			l = append(l, text)
@@ -134,6 +140,10 @@ func (t table) write(b *strings.Builder) {
 	if left > 0 {
 		fmt.Fprintf(b, "  %s\n", leftOut(left))
 	}
+}
+
+func (l line) holdsData() bool {
+	return slices.ContainsFunc(l, func(s span) bool { return s.Data })
 }
 
 // aligned is one line of a table; figures stand to the right.
