@@ -98,12 +98,9 @@ func (r *Report) span() (from, to time.Time) {
 }
 
 func (r *Report) strips(c *chart, bins int) []strip {
-	byPartition, holes := map[string][]verify.Window{}, map[string][]verify.Uncovered{}
-	for _, u := range r.Coverage.Uncovered {
-		if u.Side == "source" {
-			holes[u.Partition] = append(holes[u.Partition], u)
-			byPartition[u.Partition] = nil // one that nothing was read of has a row, too
-		}
+	byPartition, holes := map[string][]verify.Window{}, r.holes()
+	for p := range holes {
+		byPartition[p] = nil // one that nothing was read of has a row, too
 	}
 	for _, w := range r.Windows {
 		byPartition[w.Partition] = append(byPartition[w.Partition], w)

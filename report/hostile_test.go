@@ -31,7 +31,7 @@ var hostile = []string{
 	"\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\x1b]8;;http://x.example\x1b\\link", "\x9b31m", "a\x00b", "a\bb", "\x7f",
 	"one\ntwo", "one\r\n\r\ntwo", "a\u2028b\u2029c", "a\u0085b", "a\vb\fc",
 	"\u202eright to left\u202c", "\u2066isolate\u2069", "\u05d0\u05d1\u05d2 12", "\u0645\u0631\u062d\u0628\u0627 1/2", "\u200b\u200d\ufeff", "\U000e0041tag",
-	"\xff\xfe", strings.Repeat("long", 400), strings.Repeat("\u0301", 50), "✓ CONSISTENT", "", " ", "  two  blanks  ",
+	"\xff\xfe", strings.Repeat("long", 100), strings.Repeat("\u0301", 50), "✓ CONSISTENT", "", " ", "  two  blanks  ",
 }
 
 // fill puts a text into every string of a value, and an item into every empty list.
@@ -97,7 +97,10 @@ func TestNothingSteers(t *testing.T) {
 				t.Errorf("%s of %q is not UTF-8", f, h)
 			}
 			for _, c := range out {
-				if c != '\n' && (unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c) || unicode.In(c, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Hebrew, unicode.Arabic)) {
+				if c >= ' ' && c < 0x7f || c == '\n' {
+					continue
+				}
+				if unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c) || unicode.In(c, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Hebrew, unicode.Arabic) {
 					t.Errorf("%s of %q has %U", f, h, c)
 					break
 				}

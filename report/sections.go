@@ -14,8 +14,9 @@ func (r *Report) coverageSection(bins int) section {
 		t.row(unsure, data(u.Side), data(u.Partition), position(u.After, "its beginning"), position(u.Through, "not known"),
 			data(u.Class), prose(u.Reason))
 	}
+	holes := r.holes()
 	for _, w := range r.Windows {
-		if w.Verdict == verify.Inconclusive && !r.listed(w) {
+		if w.Verdict == verify.Inconclusive && !listed(w, holes[w.Partition]) {
 			t.row(unsure, "source", data(w.Partition), position(w.After, "its beginning"), position(w.Through, "not known"), "", prose(w.Reason))
 		}
 	}
@@ -33,11 +34,21 @@ func (r *Report) coverageSection(bins int) section {
 	return s
 }
 
-// listed reports whether an uncovered range says already what window w would.
-func (r *Report) listed(w verify.Window) bool {
+// holes are the uncovered ranges of the source, by partition.
+func (r *Report) holes() map[string][]verify.Uncovered {
+	out := map[string][]verify.Uncovered{}
 	for _, u := range r.Coverage.Uncovered {
-		if u.Side == "source" && u.Partition == w.Partition && !u.After.After(w.After) &&
-			(u.Through.IsZero() || !w.Through.After(u.Through)) {
+		if u.Side == "source" {
+			out[u.Partition] = append(out[u.Partition], u)
+		}
+	}
+	return out
+}
+
+// listed reports whether one of the holes says already what window w would.
+func listed(w verify.Window, holes []verify.Uncovered) bool {
+	for _, u := range holes {
+		if !u.After.After(w.After) && (u.Through.IsZero() || !w.Through.After(u.Through)) {
 			return true
 		}
 	}

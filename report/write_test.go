@@ -75,7 +75,7 @@ func TestTextFitsAScreen(t *testing.T) {
 // rows than fit a screen whatever comes. The partitions that need a look have their own.
 func TestMapReadsWell(t *testing.T) {
 	for shards, most := range map[int]int{1: 1, 50: 50, 64: 64, 65: 49, 2000: 49} {
-		w := world{shards: shards, hours: 3, holes: shards * 3}
+		w := world{shards: shards, hours: 2, holes: shards * 2}
 		text := string(render(t, reportOf(t, w), report.Text))
 		rows := strings.Count(text, "|\n")
 		if rows < 1 || rows > most {
@@ -89,7 +89,7 @@ func TestMapReadsWell(t *testing.T) {
 
 // Rows that need a look are in the page and come first, and no row is lost without a word.
 func TestTablesLoseNothingUnsaid(t *testing.T) {
-	w := world{shards: 2000, hours: 3, damage: 3001}
+	w := world{shards: 2000, hours: 2, damage: 1001}
 	r := reportOf(t, w)
 	for _, f := range []report.Form{report.Text, report.Markdown} {
 		out := string(render(t, r, f))
