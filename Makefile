@@ -2,6 +2,8 @@
 GO ?= go
 # How much of each check's full count runs, in percent; see docs/GUARANTEES.md.
 RUNS ?= 10
+# The packages whose tests need real servers or a browser.
+REAL = ./integration/... ./stream/... ./verify/... ./report/...
 
 .PHONY: help build demo test race fuzz integration reliability mutants bench cover clean
 
@@ -23,12 +25,12 @@ fuzz: ## every fuzz target for a minute
 
 integration: ## real servers, a tenth of the full counts; installs what it needs by name
 	bash integration/install.sh
-	RUNS=$(RUNS) $(GO) test -tags integration -count 1 -timeout 24m -p 1 ./integration/... ./stream/... ./verify/... -run Integration -v
+	RUNS=$(RUNS) $(GO) test -tags integration -count 1 -timeout 24m -p 1 $(REAL) -run Integration -v
 	$(GO) run ./internal/mutants -third
 
 reliability: ## real servers, full counts: hours
 	bash integration/install.sh
-	RUNS=100 $(GO) test -tags integration -count 1 -timeout 0 -p 1 ./integration/... ./stream/... ./verify/... -run Integration -v
+	RUNS=100 $(GO) test -tags integration -count 1 -timeout 0 -p 1 $(REAL) -run Integration -v
 	$(GO) run ./internal/mutants
 
 mutants: ## break the code on purpose and see that a test notices

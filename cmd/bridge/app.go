@@ -74,6 +74,7 @@ func (a *app) cli() *cli.App {
 		OnUsageError:         func(_ *cli.Context, err error, _ bool) error { return usage(err) },
 		Commands: append(moving,
 			a.offsetsCommand(),
+			a.reportCommand(),
 			a.configCommand(),
 			a.keymapCommand(),
 			a.versionCommand(),

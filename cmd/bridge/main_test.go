@@ -37,6 +37,7 @@ func params() testscript.Params {
 			"code":      cmdCode,
 			"remember":  cmdRemember,
 			"unchanged": cmdUnchanged,
+			"flip":      cmdFlip,
 			"waitfor":   cmdWaitFor,
 			"ended":     cmdEnded,
 			"kinesis":   cmdKinesis,

@@ -72,6 +72,23 @@ func cmdUnchanged(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// cmdFlip flips one bit of the last byte of a text, at its last place in a file:
+//
+//	flip FILE TEXT
+func cmdFlip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: flip FILE TEXT")
+	}
+	file := ts.MkAbs(args[0])
+	b := []byte(ts.ReadFile(file))
+	at := strings.LastIndex(string(b), args[1])
+	if at < 0 {
+		ts.Fatalf("%s has no %q", args[0], args[1])
+	}
+	b[at+len(args[1])-1] ^= 1
+	ts.Check(os.WriteFile(file, b, 0o600))
+}
+
 func snapshot(ts *testscript.TestScript) string {
 	root := ts.Getenv("WORK")
 	var b strings.Builder

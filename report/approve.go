@@ -1,0 +1,79 @@
+package report
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// An Approval is a person's signature over the root. It covers everything in the report
+// but other approvals.
+type Approval struct {
+	By   string    `json:"by"`
+	At   time.Time `json:"at"`
+	Note string    `json:"note,omitempty"`
+	// Key is "ed25519:" and the public key in base64. It says which key signed, not whose
+	// it is: that must be known from elsewhere.
+	Key       string `json:"key"`
+	Over      string `json:"over"` // always "root"
+	Signature string `json:"signature"`
+}
+
+// ErrSignature: an approval that its key did not make over this root.
+var ErrSignature = errors.New("the signature does not hold")
+
+const keyPrefix = "ed25519:"
+
+// KeyText is how approvals name a public key.
+func KeyText(k ed25519.PublicKey) string { return keyPrefix + base64.StdEncoding.EncodeToString(k) }
+
+// Approve adds an approval. The report must be sealed, as New and Decode leave it.
+func (r *Report) Approve(by, note string, at time.Time, key ed25519.PrivateKey) error {
+	public, ok := key.Public().(ed25519.PublicKey)
+	if !ok || by == "" {
+		return errors.New("an approval needs a name and an ed25519 key")
+	}
+	a := Approval{By: by, At: at.UTC().Truncate(time.Second), Note: note, Key: KeyText(public), Over: "root"}
+	text, err := a.message(r.Root)
+	if err != nil {
+		return err
+	}
+	a.Signature = base64.StdEncoding.EncodeToString(ed25519.Sign(key, text))
+	r.Approvals = append(r.Approvals, a)
+	return nil
+}
+
+// strict refuses a base64 text of which one character could be another.
+func strict(s string) ([]byte, error) { return base64.StdEncoding.Strict().DecodeString(s) }
+
+// message is what is signed: the root, and the approval without its signature.
+func (a Approval) message(root string) ([]byte, error) {
+	a.Signature = ""
+	text, err := json.Marshal(a)
+	if err != nil {
+		return nil, fmt.Errorf("encode the approval of %s: %w", a.By, err)
+	}
+	return fmt.Appendf(nil, "%s approval\n%s\n%s\n", Schema, root, text), nil
+}
+
+// verify wraps ErrSignature if the approval is not one of root by its key.
+func (a Approval) verify(root string) error {
+	text, err := a.message(root)
+	if err != nil {
+		return err
+	}
+	b64, ok := strings.CutPrefix(a.Key, keyPrefix)
+	public, err := strict(b64)
+	if !ok || err != nil || len(public) != ed25519.PublicKeySize {
+		return fmt.Errorf("approval of %s: the key is not an ed25519 key: %w", a.By, ErrSignature)
+	}
+	signature, err := strict(a.Signature)
+	if err != nil || a.Over != "root" || !ed25519.Verify(public, text, signature) {
+		return fmt.Errorf("approval of %s: %w", a.By, ErrSignature)
+	}
+	return nil
+}
