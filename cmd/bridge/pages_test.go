@@ -26,7 +26,7 @@ var givens = map[string]string{
 	"stream with records, no topic": stream,
 	"mirrored":                      stream + mirrored,
 	"mirrored, then a shard split and expired unread": stream + mirrored +
-		"kinesis split orders shardId-000000000000\nkinesis put orders 60 80\nkinesis wait 48\n",
+		"kinesis split orders shardId-000000000000\nkinesis put orders 60 80\nkinesis wait 240\n",
 	"mirrored, and its consumer stopped": stream + mirrored + stopped,
 	"mirrored, and its consumer moved":   stream + mirrored + stopped + moved,
 	"nothing":                            "",
@@ -51,6 +51,7 @@ exec bridge offsets apply --plan $PLAN --config orders.yaml
 const (
 	stream = `kinesis start
 kinesis create orders 2
+kinesis retention orders 168
 kinesis put orders 0 40
 kafka start
 env BRIDGE_KINESIS_ENDPOINT_URL=$KINESIS

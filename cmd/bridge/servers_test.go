@@ -55,6 +55,7 @@ func number(ts *testscript.TestScript, args []string, i int) int {
 //	kinesis create STREAM SHARDS
 //	kinesis recreate STREAM SHARDS
 //	kinesis delete STREAM
+//	kinesis retention STREAM HOURS
 //	kinesis put STREAM FROM TO    values FROM to TO-1, under ten keys
 //	kinesis aggregate STREAM      one record that the KPL would have made of several
 //	kinesis split STREAM SHARD
@@ -119,6 +120,9 @@ func streamCommand(ts *testscript.TestScript, stream *kinesistest.Stream, args [
 		}
 	case "aggregate":
 		ts.Check(stream.Put(kinesistest.Entry{Key: "key0", Data: aggregate()}))
+	case "retention":
+		ts.Check(callKinesis(serversOf(ts).kinesis.URL(), "IncreaseStreamRetentionPeriod",
+			fmt.Sprintf(`{"StreamName":%q,"RetentionPeriodHours":%d}`, args[1], number(ts, args, 2))))
 	case "split":
 		_, _, err := stream.Split(args[2], "")
 		ts.Check(err)
