@@ -184,14 +184,7 @@ func (r *relocation) still(ctx context.Context) (*leasetable.Snapshot, error) {
 	}
 	s, err := r.table.Still(ctx, func(ctx context.Context) error {
 		r.Log.Info("watches whether the lease table moves", "table", r.consumer.table(), "for", r.options.StillFor.String())
-		t := time.NewTimer(r.options.StillFor)
-		defer t.Stop()
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.C:
-			return nil
-		}
+		return rest(ctx, r.options.StillFor)
 	})
 	if errors.Is(err, bridge.ErrLocked) {
 		err = gateRefused(err)

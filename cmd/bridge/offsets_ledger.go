@@ -97,7 +97,10 @@ func (r *relocation) readShard(ctx context.Context, source bridge.Source, shard 
 		b, err := reader.Read(ctx)
 		if bridge.Retryable(err) {
 			r.Log.Warn("reads again", "shard", shard, "error", err)
-			continue
+			err = rest(ctx, time.Second)
+			if err == nil {
+				continue
+			}
 		}
 		if err != nil {
 			return nil, err
@@ -110,6 +113,18 @@ func (r *relocation) readShard(ctx context.Context, source bridge.Source, shard 
 		if b.Ended || b.Behind == 0 && b.Asked.After(began) {
 			return list, nil
 		}
+	}
+}
+
+// rest waits for d or until ctx ends.
+func rest(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
 	}
 }
 

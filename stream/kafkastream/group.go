@@ -116,12 +116,19 @@ func (c *Client) describeGroup(ctx context.Context, g *Group) error {
 // describeNewGroup asks for a group of the protocol of Kafka 4. A broker that does not
 // know it has none.
 func (c *Client) describeNewGroup(ctx context.Context, g *Group) error {
-	answer, err := await(ctx, c, func() (*sarama.ConsumerGroupDescribeResponse, error) {
-		b, err := c.admin.Coordinator(g.Name)
-		if err != nil {
-			return nil, err
-		}
-		return b.ConsumerGroupDescribe(&sarama.ConsumerGroupDescribeRequest{GroupIDs: []string{g.Name}})
+	coordinator, err := await(ctx, c, func() (*sarama.Broker, error) { return c.admin.Coordinator(g.Name) })
+	if err != nil {
+		return err
+	}
+	l, err := c.connectFor(ctx, coordinator.Addr(), sarama.V3_7_0_0)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	var answer *sarama.ConsumerGroupDescribeResponse
+	err = l.do(ctx, func() (err error) {
+		answer, err = l.broker.ConsumerGroupDescribe(&sarama.ConsumerGroupDescribeRequest{GroupIDs: []string{g.Name}})
+		return err
 	})
 	if errors.Is(err, sarama.ErrUnsupportedVersion) {
 		return nil

@@ -29,9 +29,16 @@ type link struct {
 // connect opens a link and returns once it is authenticated. Many TLS failures show only
 // with the first request.
 func (c *Client) connect(ctx context.Context, addr string) (*link, error) {
+	return c.connectFor(ctx, addr, protocolVersion)
+}
+
+// connectFor opens a link for requests that protocol knows. What the broker does not is
+// refused with the request.
+func (c *Client) connectFor(ctx context.Context, addr string, protocol sarama.KafkaVersion) (*link, error) {
 	life, cancel := c.lifetime()
 	l := &link{addr: addr, cancel: cancel, broker: sarama.NewBroker(addr)}
 	conf := *c.conf
+	conf.Version = protocol
 	conf.Net.Proxy.Dialer = dialFunc(func(network, addr string) (net.Conn, error) {
 		conn, err := c.connection(life, conf.Net.DialTimeout, network, addr)
 		if err != nil {

@@ -3,12 +3,17 @@
 package kafkastream_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/bridgetest"
@@ -188,5 +193,50 @@ func TestIntegrationSequenceWraps(t *testing.T) {
 	}
 	if len(got) != len(values) {
 		t.Errorf("%d records, want %d", len(got), len(values))
+	}
+}
+
+// A group of the protocol of Kafka 4, with a member of the Java client, is in use, too: the
+// old words for groups call it dead.
+func TestIntegrationGroupOfTheNewProtocol(t *testing.T) {
+	b := realBench(t, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	name := topic(t, b.client, 2, nil)
+	info, err := b.client.Topic(ctx, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[int32]int64{0: 0, 1: 0}
+	if err := b.client.CommitGroup(ctx, "new", name, want); err != nil {
+		t.Fatal(err)
+	}
+	java, err := servers.KafkaCommand(ctx, "../../integration/consumers/KafkaReader.java", strings.Join(b.writer.OptValue(kgo.SeedBrokers).([]string), ","), "new", name, t.TempDir()+"/out", "60", "look", "consumer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	java.Stdout, java.Stderr = &said, &said
+	if err := java.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = java.Process.Kill()
+		_ = java.Wait()
+	}()
+	for {
+		g, err := b.client.Group(ctx, "new", info)
+		if err != nil {
+			t.Fatalf("%v; the consumer said: %s", err, said.String())
+		}
+		if g.Running() && len(g.Members) == 1 {
+			break
+		}
+	}
+	if err := b.client.CommitGroup(ctx, "new", name, map[int32]int64{0: 1, 1: 1}); !errors.Is(err, bridge.ErrConflict) {
+		t.Errorf("CommitGroup while somebody consumes = %v, want ErrConflict", err)
+	}
+	if g, err := b.client.Group(ctx, "new", info); err != nil || !maps.Equal(g.Committed, want) {
+		t.Errorf("committed %v, %v; want %v", g.Committed, err, want)
 	}
 }
