@@ -26,7 +26,7 @@ func (o *outcome) add(w *window, f Finding) {
 	o.windows = append(o.windows, w)
 }
 
-// judge joins both sides by coordinate.
+// judge joins both sides by coordinate. The run's lock is held.
 func (d *drill) judge() *outcome {
 	o := &outcome{left: map[*window]map[int]tally{}}
 	firsts := map[coord]*item{}

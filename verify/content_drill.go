@@ -111,7 +111,7 @@ func (d *contentDrill) read(ctx context.Context) error {
 	r := d.r
 	scan := &drill{r: r}
 	dg := r.canon.digester()
-	for _, t := range r.Targets {
+	for _, t := range r.targets() {
 		began := time.Now()
 		err := scan.scan(ctx, r.v.Target, t.ID, bridge.Position{}, time.Time{}, func(b bridge.Batch) bool {
 			for i := range b.Records {

@@ -62,6 +62,7 @@ type drill struct {
 	copies  map[uint64][]coord // what the ledger intended, by tag of key and value
 	placeOf map[coord]spot     // where the ledger says that a record stands; made when needed
 	tagOf   map[spot]uint64    // of strays
+	tags    map[uint64]bool    // of all strays
 	tail    bool               // read the target on to its end, too
 	lost    map[*window]string // why a window cannot be judged
 }
@@ -78,14 +79,14 @@ func (r *run) drillPass(ctx context.Context, windows []*drillWindow, strays []st
 	d := &drill{
 		r: r, windows: map[int][]*drillWindow{}, source: map[coord]*item{}, target: map[coord][]*item{},
 		dead: map[coord]digest{}, strays: map[spot]*item{}, wanted: map[spot]bool{}, spots: map[spot]ledgerSpot{},
-		copies: map[uint64][]coord{}, tagOf: map[spot]uint64{}, tail: tail, lost: map[*window]string{},
+		copies: map[uint64][]coord{}, tagOf: map[spot]uint64{}, tags: map[uint64]bool{}, tail: tail, lost: map[*window]string{},
 	}
 	for _, w := range windows {
 		d.windows[w.s.Index] = append(d.windows[w.s.Index], w)
 	}
 	for _, s := range strays {
 		at := spotOf(r.Targets[s.Target].ID, s.Position)
-		d.wanted[at], d.tagOf[at] = true, s.Tag
+		d.wanted[at], d.tagOf[at], d.tags[s.Tag] = true, s.Tag, true
 	}
 	for _, step := range []func(context.Context) error{
 		d.readLedger, func(ctx context.Context) error { return d.readTargets(ctx, strays) }, d.readSources, d.readDead,
@@ -137,23 +138,28 @@ func (d *drill) ledgerEntry(e bridge.LedgerEntry, intents map[intentID]bridge.In
 		id := intentID{s.Entry.String(), s.Index}
 		intent, ok := intents[id]
 		delete(intents, id)
-		if ok && s.Stored {
-			d.spots[spotOf(s.Partition, s.Position)] = ledgerSpot{intent.Origin, []byte(intent.Key)}
+		if at := spotOf(s.Partition, s.Position); ok && s.Stored && (d.wanted[at] || d.chosen(intent)) {
+			d.spots[at] = ledgerSpot{intent.Origin, []byte(intent.Key)}
 		}
 	}
 	for i, intent := range e.Intents {
-		s := d.r.sourceByID[intent.Origin.Partition]
-		if s == nil {
-			continue
-		}
-		w := d.window(s.Index, intent.Origin.Position)
-		if w != nil && w.has(d.r.canon.cell([]byte(intent.Key))) || w != nil && len(d.wanted) > 0 {
+		if len(d.wanted) > 0 || d.chosen(intent) {
 			intents[intentID{e.At.String(), i}] = intent
 		}
-		if len(d.wanted) > 0 && len(d.copies) < maxStrays {
+		if s := d.r.sourceByID[intent.Origin.Partition]; s != nil && d.tags[intent.Digest] {
 			d.copies[intent.Digest] = append(d.copies[intent.Digest], coordOf(s.Index, intent.Origin.Position))
 		}
 	}
+}
+
+// chosen reports whether an intent's record belongs to a cell that is looked at.
+func (d *drill) chosen(i bridge.Intent) bool {
+	s := d.r.sourceByID[i.Origin.Partition]
+	if s == nil {
+		return false
+	}
+	w := d.window(s.Index, i.Origin.Position)
+	return w != nil && w.has(d.r.canon.cell([]byte(i.Key)))
 }
 
 func (d *drill) loseAll(reason string) {
@@ -166,16 +172,19 @@ func (d *drill) loseAll(reason string) {
 
 // readTargets reads the chosen places of the target.
 func (d *drill) readTargets(ctx context.Context, strays []stray) error {
+	d.r.mu.Lock()
 	ranges := d.ranges(strays)
-	for _, t := range d.r.Targets {
+	d.r.mu.Unlock()
+	for _, t := range d.r.targets() {
 		list := ranges[t.Index]
 		for i, s := range list {
 			if err := d.readTarget(ctx, t, s, d.tail && i == len(list)-1); err != nil {
 				return err
 			}
 		}
-		if d.tail && (len(list) == 0 || list[len(list)-1].Last.Compare(t.Through) < 0) && !t.Ended {
-			if err := d.readTarget(ctx, t, span{After: t.Through, Last: t.Through}, true); err != nil {
+		at := d.r.reading(t)
+		if d.tail && (len(list) == 0 || list[len(list)-1].Last.Compare(at.through) < 0) && !at.ended {
+			if err := d.readTarget(ctx, t, span{After: at.through, Last: at.through}, true); err != nil {
 				return err
 			}
 		}
@@ -183,7 +192,29 @@ func (d *drill) readTargets(ctx context.Context, strays []stray) error {
 	return nil
 }
 
-// ranges joins the places of all chosen windows, by target partition and in order.
+// A reading is how far a partition of the target was read for now.
+type reading struct {
+	first, through bridge.Position
+	seen           time.Time
+	ended          bool
+}
+
+func (r *run) reading(t *targetPart) reading {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return reading{t.First, t.Through, t.SeenAt, t.Ended}
+}
+
+// got counts bytes that were read once more.
+func (r *run) got(source, target int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.SourceGot += source
+	r.TargetGot += target
+}
+
+// ranges joins the places of all chosen windows, by target partition and in order. The
+// lock is held.
 func (d *drill) ranges(strays []stray) map[int][]span {
 	all := map[int][]span{}
 	for _, list := range d.windows {
@@ -223,11 +254,12 @@ func (d *drill) readTarget(ctx context.Context, t *targetPart, s span, toEnd boo
 	dg := d.r.canon.digester()
 	n := int64(0)
 	first := true
-	err := d.scan(ctx, d.r.v.Target, t.ID, s.After, t.SeenAt, func(b bridge.Batch) bool {
+	at := d.r.reading(t)
+	err := d.scan(ctx, d.r.v.Target, t.ID, s.After, at.seen, func(b bridge.Batch) bool {
 		for i := range b.Records {
 			rec := &b.Records[i]
 			n++
-			if first && s.After.IsZero() && rec.Position.After(t.First) && !t.First.IsZero() {
+			if first && s.After.IsZero() && rec.Position.After(at.first) && !at.first.IsZero() {
 				d.loseAll("target partition " + t.ID + ": its oldest records were removed meanwhile")
 			}
 			first = false
@@ -235,7 +267,7 @@ func (d *drill) readTarget(ctx context.Context, t *targetPart, s span, toEnd boo
 				d.take(dg, t, rec, n)
 			}
 		}
-		d.r.TargetGot += size(b.Records)
+		d.r.got(0, size(b.Records))
 		if !toEnd {
 			return b.Ended || !s.Last.After(b.Through) || b.Behind == 0 && b.Asked.After(began)
 		}
@@ -347,7 +379,7 @@ func (d *drill) readWindow(ctx context.Context, w *drillWindow) error {
 			first = false
 			d.takeSource(dg, w, rec)
 		}
-		d.r.SourceGot += size(b.Records)
+		d.r.got(size(b.Records), 0)
 		return b.Ended || !w.w.Through.After(b.Through)
 	})
 	if err != nil && (ctx.Err() != nil || final(err)) {

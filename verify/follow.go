@@ -88,10 +88,13 @@ func (r *run) judgeDue(ctx context.Context) error {
 		r.mu.Unlock()
 	}
 	due := r.due()
-	if len(due) == 0 && len(r.Strays) == 0 {
+	r.mu.Lock()
+	strays := len(r.Strays)
+	r.mu.Unlock()
+	if len(due) == 0 && strays == 0 {
 		return nil
 	}
-	if err := r.readDeadLetters(ctx, due); err != nil {
+	if err := errors.Join(r.strangers(ctx), r.readDeadLetters(ctx, due)); err != nil {
 		return err
 	}
 	if err := r.judge(ctx, due); err != nil {

@@ -95,6 +95,49 @@ func followed(t *testing.T, seed uint64, from, to memstream.Flavour) (worst time
 	return worst, rounds
 }
 
+// A run to an end beside a mirror at work judges what was acknowledged when it began, and
+// takes nothing that came since for a difference.
+func TestOnceBesideAMirror(t *testing.T) {
+	for _, d := range directions {
+		t.Run(d.name, func(t *testing.T) {
+			for seed := range uint64(runs(6, 60)) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t, seed, d.from, d.to)
+					w.produce(50, 10)
+					w.catchUp()
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					var working sync.WaitGroup
+					working.Go(func() { mirrorOn(ctx, w) })
+					working.Go(func() {
+						for range 8 {
+							w.produce(100, 10)
+							w.reshard(w.src)
+							w.reshard(w.dst)
+						}
+					})
+					read := int64(0)
+					for range 4 {
+						v := w.verifier(w.dst)
+						v.Settle = 3 * time.Second
+						res := w.run(v)
+						if res.Verdict != verify.Consistent || res.Totals.SourceRecords < read {
+							t.Errorf("seed %d: %s after %d records: %v\n%s", seed, res.Verdict, res.Totals.SourceRecords, res.Reasons, unjudged(res))
+						}
+						read = res.Totals.SourceRecords
+						wait(ctx, 10*time.Second)
+					}
+					cancel()
+					working.Wait()
+				})
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
 // behind is how much older than the newest record of its partition a watermark is.
 func (w *world) behind(at verify.Through) time.Duration {
 	list := w.src.Snapshot()[at.Partition]

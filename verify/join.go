@@ -108,7 +108,7 @@ func (r *run) readByLedger(ctx context.Context) error {
 		r.Join = newJoin()
 	}
 	err := r.inStep(ctx)
-	for _, t := range r.Targets {
+	for _, t := range r.targets() {
 		if t.reader != nil {
 			err = errors.Join(err, t.reader.Close())
 			t.reader = nil
@@ -267,7 +267,7 @@ func (r *run) leftOver() {
 func (r *run) levels() [][]*targetPart {
 	depth := map[string]int{}
 	var out [][]*targetPart
-	for _, t := range r.Targets {
+	for _, t := range r.targets() {
 		d := 0
 		for _, p := range t.Parents {
 			if at, ok := depth[p]; ok {

@@ -163,7 +163,9 @@ func (r *run) look(ctx context.Context, bad []*drillWindow, strays []stray, tail
 		if err != nil {
 			return nil, fmt.Errorf("look at what differs: %w", err)
 		}
+		r.mu.Lock()
 		o := d.judge()
+		r.mu.Unlock()
 		for w, reason := range d.lost {
 			p.lost[w] = reason
 		}
@@ -198,6 +200,8 @@ func (p *pass) take(o *outcome) {
 // one cell stay together: order is judged among them.
 func (r *run) groups(bad []*drillWindow) [][]*drillWindow {
 	var load [cellsPerWindow]int64
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, d := range bad {
 		for cell := range cellsPerWindow {
 			if d.has(cell) {

@@ -25,7 +25,7 @@ func TestEveryLieIsFound(t *testing.T) {
 	} {
 		t.Run(d.name, func(t *testing.T) {
 			found := map[string]int{}
-			n := runs(3, 60)
+			n := runs(2, 60)
 			for seed := range uint64(n) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t, seed, d.from, d.to)

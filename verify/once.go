@@ -29,6 +29,9 @@ func (r *run) once(ctx context.Context) error {
 		if err := r.saving(ctx, r.readBoth); err != nil {
 			return err
 		}
+		if err := r.strangers(ctx); err != nil {
+			return err
+		}
 		if err := r.readDeadLetters(ctx, r.closedWindows(time.Time{})); err != nil {
 			return err
 		}

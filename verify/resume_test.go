@@ -53,7 +53,7 @@ func TestKilledRunsSayTheSame(t *testing.T) {
 	} {
 		t.Run(d.name, func(t *testing.T) {
 			var total killings
-			for seed := range uint64(runs(3, 30)) {
+			for seed := range uint64(runs(2, 30)) {
 				synctest.Test(t, func(t *testing.T) { total.add(killAndResume(t, seed, d.from, d.to, d.ledger)) })
 				if t.Failed() {
 					return

@@ -76,7 +76,8 @@ type book struct {
 	Lows      watermarks // the first position of each pair
 	Bitmaps   map[string]*bitmap
 	Tables    map[string]*orderTable
-	All       *contentBook // in content mode
+	All       *contentBook    // in content mode
+	Unknown   map[string]bool // source partitions that the target knows and nobody listed
 	Strays    []stray
 	Foreign   int64
 	Beyond    int64
@@ -118,7 +119,7 @@ func (v *Verifier) begin(ctx context.Context) (*run, error) {
 	r.cond = sync.NewCond(&r.mu)
 	r.book = book{
 		Version: bookVersion, ID: v.ID, StartedAt: time.Now().UTC(), Marks: watermarks{}, Lows: watermarks{},
-		Bitmaps: map[string]*bitmap{}, Tables: map[string]*orderTable{}, Overflow: map[Class]int64{},
+		Bitmaps: map[string]*bitmap{}, Tables: map[string]*orderTable{}, Overflow: map[Class]int64{}, Unknown: map[string]bool{},
 	}
 	for _, k := range v.Select.Keys {
 		if r.keys == nil {
@@ -140,7 +141,11 @@ func (v *Verifier) begin(ctx context.Context) (*run, error) {
 	if err := r.listSource(ctx); err != nil {
 		return nil, err
 	}
-	return r, r.listTarget(ctx)
+	if err := r.listTarget(ctx); err != nil {
+		return nil, err
+	}
+	r.nature()
+	return r, nil
 }
 
 // listSource adds partitions that are new. The caller does not hold the lock.
@@ -161,6 +166,31 @@ func (r *run) listSource(ctx context.Context) error {
 		r.Sources = append(r.Sources, s)
 		r.index(s)
 	}
+	return nil
+}
+
+// strangers notes partitions that the target holds records of and that are not listed.
+// One that was opened since the run began is none of them.
+func (r *run) strangers(ctx context.Context) error {
+	r.mu.Lock()
+	n := len(r.Unknown)
+	r.mu.Unlock()
+	if n == 0 {
+		return nil
+	}
+	parts, err := retry(ctx, func() ([]bridge.Partition, error) { return r.v.Source.Partitions(ctx) })
+	if err != nil {
+		return fmt.Errorf("list the source again: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range r.Unknown {
+		if !slices.ContainsFunc(parts, func(p bridge.Partition) bool { return p.ID == id }) {
+			r.uncovered(Uncovered{Side: "source", Partition: id, Class: Unverifiable,
+				Reason: "the target holds records of it, and it is not listed: it has expired, or never was"})
+		}
+	}
+	clear(r.Unknown)
 	return nil
 }
 
@@ -201,12 +231,25 @@ func (r *run) listTarget(ctx context.Context) error {
 			r.Targets = append(r.Targets, t)
 			r.targetByID[p.ID] = t
 		}
-		t.hash = parseRange(p.FirstHash, p.LastHash)
-		r.keyed = r.keyed || p.FirstHash != ""
+		if !t.hash.known && p.FirstHash != "" {
+			t.hash = parseRange(p.FirstHash, p.LastHash)
+		}
 	}
-	_, offsets := r.v.Source.(bridge.Ender)
-	r.bitmapped = r.keyed && offsets && !r.v.noBitmap
 	return nil
+}
+
+// targets are all partitions of the target that were listed so far.
+func (r *run) targets() []*targetPart {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.Targets)
+}
+
+// nature finds out how the target places records, which does not change.
+func (r *run) nature() {
+	_, offsets := r.v.Source.(bridge.Ender)
+	r.keyed = slices.ContainsFunc(r.Targets, func(t *targetPart) bool { return t.hash.known })
+	r.bitmapped = r.keyed && offsets && !r.v.noBitmap
 }
 
 // finish marks a target partition as read to the end of the scope. The lock is held.

@@ -9,7 +9,7 @@ import (
 
 // A bitmap agrees with a set, except where it says that it cannot tell.
 func TestBitmapAgreesWithASet(t *testing.T) {
-	for seed := range uint64(5) {
+	for seed := range uint64(2) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		b, set, top, unsures := newBitmap(), map[int64]bool{}, int64(0), 0
 		for i := range 200_000 {

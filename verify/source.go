@@ -73,6 +73,7 @@ func (r *run) readSource(ctx context.Context, s *sourcePart, l limit) error {
 	err := r.readPart(ctx, s, l)
 	if err == nil || ctx.Err() != nil || final(err) {
 		if err == nil {
+			r.endsEarly(s, l)
 			r.sourceDone(s, "")
 		}
 		return err
@@ -85,6 +86,16 @@ func (r *run) readSource(ctx context.Context, s *sourcePart, l limit) error {
 	r.mu.Unlock()
 	r.sourceDone(s, err.Error())
 	return nil
+}
+
+// endsEarly notes a shard that ended before its limit: what was behind has expired.
+func (r *run) endsEarly(s *sourcePart, l limit) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.Ended && l.set && l.at.After(s.Through) {
+		r.uncovered(Uncovered{Side: "source", Partition: s.ID, After: s.Through, Through: l.at, Class: Unverifiable,
+			Reason: "it ends before what the mirror has acknowledged: its records have expired"})
+	}
 }
 
 // recheck tells a partition that is gone from a stream that is.
@@ -128,7 +139,9 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 	start := bridge.Start{After: s.Through}
 	if s.Through.IsZero() {
 		start.After, start.At = r.v.Select.After[s.ID], r.v.Select.From
+		r.mu.Lock()
 		s.Start = start.After
+		r.mu.Unlock()
 		if !start.After.IsZero() {
 			start.At = time.Time{}
 		}

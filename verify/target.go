@@ -326,8 +326,7 @@ func (r *run) stray(t *targetPart, after bridge.Position, p *placed) {
 func (r *run) bookPlaced(t *targetPart, after bridge.Position, p *placed) {
 	s := r.sourceByID[p.origin.Partition]
 	if s == nil {
-		r.uncovered(Uncovered{Side: "source", Partition: p.origin.Partition, Class: Unverifiable,
-			Reason: "the target holds records of it, and it is not listed: it has expired, or never was"})
+		r.Unknown[p.origin.Partition] = true
 		return
 	}
 	if s.Max.Compare(p.at) < 0 {
@@ -367,7 +366,7 @@ func (r *run) bookPlaced(t *targetPart, after bridge.Position, p *placed) {
 
 // below handles a coordinate before the first one that the source still has.
 func (r *run) below(s *sourcePart, at bridge.Position) bool {
-	if !s.headless || !s.First.IsZero() && !s.First.After(at) {
+	if !s.headless || at.After(s.Through) || !s.First.IsZero() && !s.First.After(at) {
 		return false
 	}
 	if r.v.Select.From.IsZero() {
