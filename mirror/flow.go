@@ -90,9 +90,7 @@ func (f *flow) readAhead(intake context.Context, reader bridge.Reader) (pages <-
 		defer close(done)
 		defer close(out)
 		for {
-			p, err := retry(ctx, f.r, "read", f.part.ID, func() (page, error) {
-				return f.r.memory.read(ctx, reader.Read)
-			})
+			p, err := retry(ctx, f.r, "read", f.part.ID, func() (page, error) { return f.read(ctx, reader) })
 			p.err = err
 			select {
 			case out <- p:
@@ -106,6 +104,23 @@ func (f *flow) readAhead(intake context.Context, reader bridge.Reader) (pages <-
 		}
 	}()
 	return out, func() { cancel(); <-done }
+}
+
+// read reads one page as soon as it may.
+func (f *flow) read(ctx context.Context, reader bridge.Reader) (page, error) {
+	if err := f.r.m.Gate.pass(ctx); err != nil {
+		return page{}, err
+	}
+	p, err := f.r.memory.read(ctx, reader.Read)
+	if err != nil {
+		return p, err
+	}
+	f.r.m.Gate.took(p.batch.Records)
+	if err := f.r.m.Gate.hold(ctx); err != nil {
+		f.r.memory.release(p)
+		return page{}, err
+	}
+	return p, nil
 }
 
 // carry brings one page to the target and lets it count as done.

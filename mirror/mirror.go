@@ -43,6 +43,9 @@ type Mirror struct {
 	// each, and is the least that Memory can be.
 	Memory, ReadMost int64
 
+	// Gate can hold the intake back; nil never does.
+	Gate *Gate
+
 	Hooks  Hooks
 	Logger *slog.Logger // nil logs nothing
 

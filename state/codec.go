@@ -153,6 +153,8 @@ func (w *Workflow) check() error {
 		return fmt.Errorf("unknown phase %q", w.Phase)
 	case !slices.Contains([]Mode{Running, Paused}, w.Wanted.Mode):
 		return fmt.Errorf("unknown wanted mode %q", w.Wanted.Mode)
+	case w.Wanted.RecordsPerSecond < 0 || w.Wanted.BytesPerSecond < 0:
+		return fmt.Errorf("wanted rate below zero")
 	}
 	return nil
 }

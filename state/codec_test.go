@@ -119,6 +119,8 @@ func TestEncodeRefuses(t *testing.T) {
 		"direction": func(w *state.Workflow) { w.Direction = "sideways" },
 		"phase":     func(w *state.Workflow) { w.Phase = "" },
 		"mode":      func(w *state.Workflow) { w.Wanted.Mode = "" },
+		"records":   func(w *state.Workflow) { w.Wanted.RecordsPerSecond = -1 },
+		"bytes":     func(w *state.Workflow) { w.Wanted.BytesPerSecond = -1 },
 		"too large": func(w *state.Workflow) { w.Actual.Reason = strings.Repeat("x", 400<<10) },
 	} {
 		w := minimal()

@@ -53,8 +53,9 @@ const (
 // Wanted is what the operator asked for; the mirror obeys within one checkpoint interval.
 type Wanted struct {
 	Mode Mode `json:"mode"`
-	// RecordsPerSecond bounds the mirror; 0 is no bound.
+	// RecordsPerSecond and BytesPerSecond bound what is read; 0 is no bound.
 	RecordsPerSecond int64     `json:"records_per_second,omitempty"`
+	BytesPerSecond   int64     `json:"bytes_per_second,omitempty"`
 	Reason           string    `json:"reason,omitempty"`
 	At               time.Time `json:"at,omitzero"`
 }

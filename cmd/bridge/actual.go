@@ -17,6 +17,7 @@ import (
 const (
 	doingBackfill = "backfill" // reads what was there before
 	doingTailing  = "tailing"  // follows what comes
+	doingPaused   = "paused"   // reads nothing, because that is wanted
 	doingDraining = "draining"
 	doingStopped  = "stopped"
 )
@@ -32,16 +33,17 @@ func openState(l *loaded) state.Store {
 // A marker writes into the state what the mirror does, for people: a mirror does not stop
 // because that could not be written. It is used by one goroutine at a time.
 type marker struct {
-	store state.Store
-	log   *slog.Logger
-	doing string // the last that was written
+	store         state.Store
+	log           *slog.Logger
+	doing, reason string // the last that was written
+	failed        bool   // to write, the last time
 }
 
 // markTries bounds how often a change of somebody else is met.
 const markTries = 5
 
 func (m *marker) set(ctx context.Context, doing, reason string) {
-	if m.doing == doing {
+	if m.doing == doing && m.reason == reason {
 		return
 	}
 	for range markTries {
@@ -53,25 +55,33 @@ func (m *marker) set(ctx context.Context, doing, reason string) {
 		if errors.Is(err, bridge.ErrConflict) {
 			continue
 		}
-		if err != nil {
+		if err == nil {
+			m.doing, m.reason = doing, reason
+		} else if !m.failed && ctx.Err() == nil {
 			m.log.Warn("the state could not be written", "err", err)
 		}
-		break
+		m.failed = err != nil
+		return
 	}
-	m.doing = doing
 }
 
 // tailLag is how little a mirror is behind that follows what comes.
 const tailLag = 10 * time.Second
 
-// watch logs progress until ctx ends, and notes in the state when the backfill is over
-// and when draining begins.
-func (r *mirrorRun) watch(ctx, drain context.Context) {
-	look := time.Second
+// lookEvery is how often watch looks: often enough for progress, and twice in the time
+// that a mirror may take to obey.
+func (r *mirrorRun) lookEvery() time.Duration {
+	look := min(time.Second, max(time.Duration(r.Config.CheckpointInterval)/2, time.Millisecond))
 	if every := r.Run.ProgressInterval; every > 0 {
 		look = min(look, every)
 	}
-	t := time.NewTicker(look)
+	return look
+}
+
+// watch logs progress until ctx ends, lets the mirror do what is wanted, and notes in the
+// state what it does.
+func (r *mirrorRun) watch(ctx, drain context.Context) {
+	t := time.NewTicker(r.lookEvery())
 	defer t.Stop()
 	last, lastAt := int64(-1), r.began
 	draining := drain.Done()
@@ -85,14 +95,17 @@ func (r *mirrorRun) watch(ctx, drain context.Context) {
 		case <-t.C:
 		}
 		p := r.runner.Progress()
+		r.tailing = r.tailing || caughtUp(p)
+		if draining != nil {
+			r.obey(ctx)
+			doing, reason := r.doing()
+			r.mark.set(ctx, doing, reason)
+		}
 		if p.Source.IsZero() {
 			continue
 		}
 		if last < 0 {
 			last = p.Counts.Read // of earlier runs
-		}
-		if draining != nil && caughtUp(p) {
-			r.mark.set(ctx, doingTailing, "")
 		}
 		if every := r.Run.ProgressInterval; every > 0 && time.Since(lastAt) >= every {
 			r.report(p, float64(p.Counts.Read-last)/time.Since(lastAt).Seconds())

@@ -50,7 +50,7 @@ func TestArrange(t *testing.T) {
 
 func TestArrangeRefuses(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
-		{"mirror", "bridge mirror needs one more word: run"},
+		{"mirror", "bridge mirror needs one more word: run, pause, resume or throttle"},
 		{"config", "needs one more word: show or validate"},
 		{"mirror run now", `unknown argument "now"`},
 		{"completion", "bridge completion needs SHELL"},
@@ -65,7 +65,7 @@ func TestArrangeRefuses(t *testing.T) {
 		{"config show --orign", "did you mean --origin?"},
 		{"verison", "did you mean version?"},
 		{"mirror stop", `unknown command "bridge mirror stop"`},
-		{"mirror pause --x=1", "bridge mirror pause is not available in this version"},
+		{"mirror pause --x=1", "unknown flag --x"},
 		{"reverse producers", "bridge reverse producers is not available in this version"},
 		{"reverse everything", "bridge reverse is not available in this version"},
 		{"help switch", "bridge switch is not available in this version"},

@@ -28,6 +28,8 @@ type settings struct {
 	Run    runOptions
 	Log    *slog.Logger
 	Begun  bool // the workflow has a state, so that nothing it needs is made anew
+	// Gate holds the mirror back as it is wanted; nil never does.
+	Gate *mirror.Gate
 	// Reading is how a stream is read; zero as the service allows.
 	Reading kinesisstream.SourceConfig
 }
@@ -91,6 +93,7 @@ Examples:
 				&cli.DurationFlag{Name: "shutdown-timeout", Value: 30 * time.Second, Usage: "how long the first signal waits for a clean end", EnvVars: []string{"BRIDGE_SHUTDOWN_TIMEOUT"}},
 			},
 		}, a.mirrorRun),
+		a.pauseCommand(), a.resumeCommand(), a.throttleCommand(),
 	)
 }
 
@@ -113,7 +116,7 @@ func (a *app) mirrorRun(c *cli.Context) error {
 	}
 	a.warn(l)
 	collect(l.Memory, a.env)
-	r := &mirrorRun{settings: settings{Config: l, Run: o, Log: log.With("workflow", l.Workflow)}, store: openState(l)}
+	r := &mirrorRun{settings: settings{Config: l, Run: o, Log: log.With("workflow", l.Workflow), Gate: &mirror.Gate{}}, store: openState(l)}
 	stop := newStopper(c.Context, a.signals, o.ShutdownTimeout)
 	defer stop.done()
 	err = r.run(stop, a.adapters)
@@ -130,6 +133,11 @@ type mirrorRun struct {
 	mark   *marker
 	runner runner
 	began  time.Time
+
+	// Of watch only, once the mirror runs.
+	why     string // a person's reason for what is wanted
+	blind   bool   // the state could not be read the last time
+	tailing bool   // the backfill is over
 }
 
 // run returns nil only if the goal was reached. All that can refuse comes before anything
@@ -218,7 +226,9 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 		return err
 	}
 	w.Phase = state.Mirroring
-	w.Actual = state.Actual{Doing: doingBackfill, At: now()}
+	r.limit(w.Wanted)
+	doing, reason := r.doing()
+	w.Actual = state.Actual{Doing: doing, Reason: reason, At: now()}
 	mirror, err := ends.Open(ctx, w)
 	if err != nil {
 		return err

@@ -136,7 +136,7 @@ func (s statusResult) write(w io.Writer, next []string) error {
 		_, err := io.WriteString(w, b.String())
 		return err
 	}
-	line("wanted", string(s.Wanted.Mode)+because(s.Wanted.Reason))
+	line("wanted", wantedText(s.Wanted))
 	line("actual", s.Actual.Doing+because(s.Actual.Reason)+", since "+stamp(s.Actual.At))
 	line("source", s.Source.String())
 	line("target", s.Target.String())
