@@ -47,6 +47,9 @@ func (g *Gate) Set(l Limits) {
 
 // Limits returns what was set last.
 func (g *Gate) Limits() Limits {
+	if g == nil {
+		return Limits{}
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.limits

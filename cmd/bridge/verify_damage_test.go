@@ -19,8 +19,8 @@ import (
 	"github.com/kinesis-msk-bridge/bridge/verify"
 )
 
-// A shelf is a topic that was mirrored into a stream by the program itself.
-type shelf struct {
+// A bookcase is a topic that was mirrored into a stream by the program itself.
+type bookcase struct {
 	t      *testing.T
 	dir    string
 	stream *kinesistest.Stream
@@ -35,7 +35,7 @@ const (
 )
 
 // program runs the program in this process.
-func (s *shelf) program(args ...string) int {
+func (s *bookcase) program(args ...string) int {
 	s.out.Reset()
 	var errs bytes.Buffer
 	a := &app{stdout: &s.out, stderr: &errs, env: os.LookupEnv, adapters: realAdapters()}
@@ -46,8 +46,8 @@ func (s *shelf) program(args ...string) int {
 	return code
 }
 
-func newShelf(t *testing.T) *shelf {
-	s := &shelf{t: t, dir: t.TempDir(), origin: map[string]string{}}
+func newShelf(t *testing.T) *bookcase {
+	s := &bookcase{t: t, dir: t.TempDir(), origin: map[string]string{}}
 	fail := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -65,7 +65,7 @@ func newShelf(t *testing.T) *shelf {
 	for name, value := range map[string]string{"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"} {
 		t.Setenv(name, value)
 	}
-	fail(os.WriteFile(filepath.Join(s.dir, "bridge.yaml"), fmt.Appendf(nil, `workflow: shelf
+	fail(os.WriteFile(filepath.Join(s.dir, "bridge.yaml"), fmt.Appendf(nil, `workflow: bookcase
 direction: kafka-to-kinesis
 kinesis: {stream: orders, region: us-east-1, endpoint_url: %q, format: raw}
 kafka: {brokers: [%q], topic: orders, replication_factor: 1}
@@ -92,7 +92,7 @@ state: %q
 }
 
 // find is where the n-th record of a key stands now.
-func (s *shelf) find(key string, n int) (shard string, index int, r kinesistest.Record) {
+func (s *bookcase) find(key string, n int) (shard string, index int, r kinesistest.Record) {
 	shard = s.stream.ShardFor(key)
 	list, err := s.stream.Records(shard)
 	if err != nil {
@@ -110,7 +110,7 @@ func (s *shelf) find(key string, n int) (shard string, index int, r kinesistest.
 	return "", 0, kinesistest.Record{}
 }
 
-func (s *shelf) lie(class verify.Class, r kinesistest.Record, value string, shard string) string {
+func (s *bookcase) lie(class verify.Class, r kinesistest.Record, value string, shard string) string {
 	source, target := "-", "-"
 	if value != "" {
 		source = s.origin[value]
@@ -125,49 +125,49 @@ func (s *shelf) lie(class verify.Class, r kinesistest.Record, value string, shar
 // what must be told.
 var streamDamages = []struct {
 	name string
-	do   func(s *shelf, key string, n int) []string
+	do   func(s *bookcase, key string, n int) []string
 }{
-	{"drop", func(s *shelf, key string, n int) []string {
+	{"drop", func(s *bookcase, key string, n int) []string {
 		shard, i, r := s.find(key, n)
-		check(s.t, s.stream.Drop(shard, i))
+		proceed(s.t, s.stream.Drop(shard, i))
 		return []string{s.lie(verify.Missing, r, string(r.Data), "")}
 	}},
-	{"change the value", func(s *shelf, key string, n int) []string {
+	{"change the value", func(s *bookcase, key string, n int) []string {
 		shard, i, r := s.find(key, n)
-		check(s.t, s.stream.Change(shard, i, func(r *kinesistest.Record) { r.Data = []byte("changed") }))
+		proceed(s.t, s.stream.Change(shard, i, func(r *kinesistest.Record) { r.Data = []byte("changed") }))
 		return []string{s.lie(verify.Corrupt, r, string(r.Data), shard)}
 	}},
-	{"change the key", func(s *shelf, key string, n int) []string {
+	{"change the key", func(s *bookcase, key string, n int) []string {
 		shard, i, r := s.find(key, n)
-		check(s.t, s.stream.Change(shard, i, func(r *kinesistest.Record) { r.Key = "another" }))
+		proceed(s.t, s.stream.Change(shard, i, func(r *kinesistest.Record) { r.Key = "another" }))
 		return []string{s.lie(verify.Corrupt, r, string(r.Data), shard)}
 	}},
-	{"swap two of a key", func(s *shelf, key string, n int) []string {
+	{"swap two of a key", func(s *bookcase, key string, n int) []string {
 		n = min(n, shelfRecords-2)
 		shard, i, a := s.find(key, n)
 		_, j, b := s.find(key, n+1)
-		check(s.t, s.stream.Swap(shard, i, j))
+		proceed(s.t, s.stream.Swap(shard, i, j))
 		return []string{s.lie(verify.Corrupt, a, string(a.Data), shard), s.lie(verify.Corrupt, b, string(b.Data), shard)}
 	}},
-	{"a late copy", func(s *shelf, key string, n int) []string {
+	{"a late copy", func(s *bookcase, key string, n int) []string {
 		shard, _, r := s.find(key, n)
 		list, err := s.stream.Records(shard)
-		check(s.t, err)
-		check(s.t, s.stream.Insert(shard, len(list), kinesistest.Record{Key: r.Key, Data: r.Data, Arrival: list[len(list)-1].Arrival}))
+		proceed(s.t, err)
+		proceed(s.t, s.stream.Insert(shard, len(list), kinesistest.Record{Key: r.Key, Data: r.Data, Arrival: list[len(list)-1].Arrival}))
 		list, err = s.stream.Records(shard)
-		check(s.t, err)
+		proceed(s.t, err)
 		return []string{s.lie(verify.Rewind, list[len(list)-1], string(r.Data), shard)}
 	}},
-	{"invent", func(s *shelf, key string, n int) []string {
+	{"invent", func(s *bookcase, key string, n int) []string {
 		shard, i, r := s.find(key, n)
-		check(s.t, s.stream.Insert(shard, i+1, kinesistest.Record{Key: key, Data: []byte("invented"), Arrival: r.Arrival}))
+		proceed(s.t, s.stream.Insert(shard, i+1, kinesistest.Record{Key: key, Data: []byte("invented"), Arrival: r.Arrival}))
 		list, err := s.stream.Records(shard)
-		check(s.t, err)
+		proceed(s.t, err)
 		return []string{s.lie(verify.Extra, list[i+1], "", shard)}
 	}},
 }
 
-func check(t *testing.T, err error) {
+func proceed(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +193,7 @@ func TestDamagedStream(t *testing.T) {
 	var answer struct {
 		Result verify.Result `json:"result"`
 	}
-	check(t, json.Unmarshal(s.out.Bytes(), &answer))
+	proceed(t, json.Unmarshal(s.out.Bytes(), &answer))
 	var got []string
 	for _, f := range answer.Result.Samples {
 		source, target := "-", "-"

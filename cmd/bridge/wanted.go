@@ -241,7 +241,7 @@ func (r *mirrorRun) obey(ctx context.Context) {
 func (r *mirrorRun) limit(w state.Wanted) {
 	r.why = w.Reason
 	next := limitsOf(w)
-	if next == r.Gate.Limits() {
+	if r.Gate == nil || next == r.Gate.Limits() {
 		return
 	}
 	r.Gate.Set(next)
