@@ -58,7 +58,7 @@ func (a *app) flags() []cli.Flag {
 func (a *app) cli() *cli.App {
 	var moving []*cli.Command
 	if a.adapters.connect != nil {
-		moving = []*cli.Command{a.mirrorCommand(), a.statusCommand(), a.demoCommand()}
+		moving = []*cli.Command{a.mirrorCommand(), a.statusCommand(), a.deadLettersCommand(), a.demoCommand()}
 	}
 	return &cli.App{
 		Name:                 "bridge",

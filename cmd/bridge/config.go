@@ -15,6 +15,7 @@ type config struct {
 	Delivery           string        `json:"delivery,omitempty" default:"effectively-once" enum:"effectively-once" later:"exactly-once" jsonschema:"what a restart promises"`
 	Start              string        `json:"start,omitempty" jsonschema:"where the first start begins: trim-horizon (kinesis-to-kafka) or earliest (kafka-to-kinesis) for everything there is, latest, or a time such as 2026-01-31T00:00:00Z"`
 	State              string        `json:"state,omitempty" default:"file:.bridge" later:"dynamodb:" jsonschema:"where the workflow's state is kept: file: and a directory"`
+	DeadLetters        string        `json:"dead_letters,omitempty" jsonschema:"where records go that the policy does not stop at: topic:NAME, stream:NAME, s3:BUCKET/PREFIX or file:PATH; by default the topic with .DLQ behind its name"`
 	Policy             policyConfig  `json:"policy,omitzero" jsonschema:"what happens to records that the target cannot take"`
 	AcceptLoss         []string      `json:"accept_loss,omitempty" enum:"timestamp,headers,tombstones" jsonschema:"what may be lost because the format cannot carry it; kafka-to-kinesis in raw always loses the timestamp"`
 	CheckpointInterval duration      `json:"checkpoint_interval,omitempty" default:"5s" min:"10ms" max:"10m" jsonschema:"how often progress is made durable while records move"`
@@ -69,18 +70,17 @@ type securityConfig struct {
 }
 
 type policyConfig struct {
-	Oversize    string `json:"oversize,omitempty" default:"stop" enum:"stop" later:"dead-letter" jsonschema:"records larger than the target takes"`
-	Undecodable string `json:"undecodable,omitempty" default:"stop" enum:"stop" later:"dead-letter" jsonschema:"records that are not what their format says"`
-	Unmappable  string `json:"unmappable,omitempty" default:"stop" enum:"stop" later:"dead-letter" jsonschema:"records that the target's format cannot express"`
+	Oversize    string `json:"oversize,omitempty" default:"stop" enum:"stop,dead-letter" jsonschema:"records larger than the target takes"`
+	Undecodable string `json:"undecodable,omitempty" default:"stop" enum:"stop,dead-letter" jsonschema:"records that are not what their format says"`
+	Unmappable  string `json:"unmappable,omitempty" default:"stop" enum:"stop,dead-letter" jsonschema:"records that the target's format cannot express"`
 }
 
 // laterSections are sections of the documented configuration that nothing in this
 // version reads.
 var laterSections = map[string]bool{
-	"dynamodb":     true,
-	"consumers":    true,
-	"dead_letters": true,
-	"verify":       true,
+	"dynamodb":  true,
+	"consumers": true,
+	"verify":    true,
 }
 
 // The directions.

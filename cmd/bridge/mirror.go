@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -35,6 +36,8 @@ type adapters struct {
 	connect func(ctx context.Context, s settings) (session, error)
 	// look reads what status shows, and changes nothing. The workflow was begun.
 	look func(ctx context.Context, s settings, w state.Workflow) (sighting, error)
+	// letters yields the dead letters of a workflow that was begun. It changes nothing.
+	letters func(ctx context.Context, s settings, w state.Workflow) iter.Seq2[bridge.DeadLetter, error]
 }
 
 // A session is a pair of ends that answered.

@@ -198,8 +198,8 @@ func TestSchemaRefuses(t *testing.T) {
 	}
 	for _, line := range []string{
 		"unknown: 1", "tasks: 2", "tasks: many", "keymap: field", "keymap: {name: murmur2}", "put_timeout: 10", "put_timeout: soon",
-		"delivery: exactly-once", "accept_loss: [colour]", "accept_loss: timestamp", "policy: {oversize: dead-letter}",
-		"policy: {size: stop}", "dead_letters: topic:x", "dynamodb: {region: x}", "consumers: []", "verify: {settle: 1s}", "start: ''",
+		"delivery: exactly-once", "accept_loss: [colour]", "accept_loss: timestamp", "policy: {oversize: skip}",
+		"policy: {size: stop}", "dead_letters: 5", "dynamodb: {region: x}", "consumers: []", "verify: {settle: 1s}", "start: ''",
 	} {
 		if err := s.Validate(asJSON(t, []byte(good+line+"\n"))); err == nil {
 			t.Errorf("the schema takes %q", line)

@@ -144,6 +144,8 @@ func deleteStream(url, name string) error {
 //	kafka delete TOPIC
 //	kafka grow TOPIC PARTITIONS   to that many
 //	kafka put TOPIC FROM TO       values FROM to TO-1, under ten keys
+//	kafka tombstone TOPIC KEY     a record without a value
+//	kafka large TOPIC BYTES       one record with a value of that size
 //	kafka holds TOPIC N           fails unless the topic holds N records, none for "absent"
 //	kafka trim TOPIC PARTITION OFFSET
 //	kafka deny TOPIC              refuse the principal that topic, until the script ends
@@ -169,7 +171,7 @@ func cmdKafka(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(s.kafka.DeleteRecords(args[1], int32(number(ts, args, 2)), int64(number(ts, args, 3))))
 	case "deny":
 		s.kafka.Fault(kfake.Fault{Topic: args[1], Err: kerr.TopicAuthorizationFailed, Count: -1})
-	case "grow", "put":
+	case "grow", "put", "tombstone", "large":
 		withClient(ts, s.kafka, args)
 	case "holds":
 		topicHolds(ts, s.kafka, args)
@@ -187,7 +189,7 @@ func startKafka(ts *testscript.TestScript, s *servers) {
 }
 
 func withClient(ts *testscript.TestScript, c *kfake.Cluster, args []string) {
-	client, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...))
+	client, err := kgo.NewClient(kgo.SeedBrokers(c.ListenAddrs()...), kgo.ProducerBatchMaxBytes(8<<20))
 	ts.Check(err)
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), storyPatience)
@@ -203,10 +205,27 @@ func withClient(ts *testscript.TestScript, c *kfake.Cluster, args []string) {
 		return
 	}
 	var records []*kgo.Record
-	for i := number(ts, args, 2); i < number(ts, args, 3); i++ {
+	switch args[0] {
+	case "tombstone":
+		records = []*kgo.Record{{Topic: args[1], Key: []byte(args[2])}}
+	case "large":
+		records = []*kgo.Record{{Topic: args[1], Key: []byte("large"), Value: make([]byte, number(ts, args, 2))}}
+	}
+	for _, i := range putRange(ts, args) {
 		records = append(records, &kgo.Record{Topic: args[1], Key: fmt.Append(nil, "key", i%10), Value: fmt.Append(nil, "value ", i)})
 	}
 	ts.Check(client.ProduceSync(ctx, records...).FirstErr())
+}
+
+// putRange are the numbers of a put; other verbs have none.
+func putRange(ts *testscript.TestScript, args []string) (out []int) {
+	if args[0] != "put" {
+		return nil
+	}
+	for i := number(ts, args, 2); i < number(ts, args, 3); i++ {
+		out = append(out, i)
+	}
+	return out
 }
 
 // topicHolds counts offsets: it is for topics without transaction markers.
