@@ -49,6 +49,7 @@ type world struct {
 	cps    *memstream.Checkpoints
 	keys   keymap.Strategy
 	worker int
+	grave  *grave // nil: every record can be carried
 
 	mu       sync.Mutex
 	produced map[string][]int // row numbers of each key, in order
@@ -116,7 +117,7 @@ func (w *world) put(ctx context.Context, key string, parts int) {
 	row := w.rows
 	w.rows++
 	w.mu.Unlock()
-	rec := bridge.Record{Key: []byte(key), Value: []byte(strconv.Itoa(row))}
+	rec := bridge.Record{Key: []byte(key), Value: w.grave.value(row)}
 	if route, _ := byHash(parts).Route(&rec); parts > 0 {
 		rec.Partition = route.Partition
 	}
@@ -130,6 +131,9 @@ func (w *world) put(ctx context.Context, key string, parts int) {
 			return
 		}
 		wait(ctx, 100*time.Millisecond)
+	}
+	if w.grave.fate(row) != carried {
+		return
 	}
 	w.mu.Lock()
 	w.produced[key] = append(w.produced[key], row)
@@ -146,14 +150,14 @@ func wait(ctx context.Context, d time.Duration) {
 // open makes the mirror of a new worker, which fences the older ones.
 func (w *world) open() *mirror.Mirror {
 	w.worker++
-	return &mirror.Mirror{
+	return w.grave.into(&mirror.Mirror{
 		Source:      w.src.Source("wf"),
 		Sink:        w.dst.Sink(memstream.SinkConfig{Workflow: "wf", Worker: fmt.Sprint("worker-", w.worker), PutTimeout: 2 * time.Second}),
 		Checkpoints: w.cps.Open(),
 		Keys:        w.keys,
 		Interval:    3 * time.Second,
 		Discover:    5 * time.Second,
-	}
+	})
 }
 
 // catchUp runs a new worker until everything is on the target.
@@ -189,7 +193,7 @@ func (w *world) judge() verdict {
 		if s.Native {
 			continue
 		}
-		row, err := strconv.Atoi(string(s.Record.Value))
+		row, err := rowOf(s.Record.Value)
 		if err != nil {
 			v.invented++
 			continue
