@@ -315,3 +315,48 @@ func TestLostLetters(t *testing.T) {
 		}
 	})
 }
+
+// A letter that was found is not done before its flow has come past it: until then the
+// floor does not pass it, whatever other partitions bury behind it.
+func TestFloorOfLettersWaitsForWhatWasFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		w := calm(t, memstream.Kafka, memstream.Kafka, 2)
+		w.grave = newGrave(memstream.NewLetters(0, nil))
+		bury := func(partition string, row int) {
+			w.rows = row
+			for n := 0; ; n++ {
+				key := fmt.Sprint("key-", n)
+				if route, _ := byHash(2).Route(&bridge.Record{Key: []byte(key)}); route.Partition == partition {
+					w.put(ctx, key, 2)
+					return
+				}
+			}
+		}
+		for i, partition := range []string{"0", "1"} {
+			bury(partition, 3+17*i) // an undecodable row
+			m := w.open()
+			m.Interval = time.Second
+			if i == 0 {
+				m.Interval = time.Hour
+			}
+			runCtx, kill := context.WithCancel(ctx)
+			done := make(chan error, 1)
+			go func() { done <- m.Run(runCtx) }()
+			wait(ctx, time.Minute)
+			kill()
+			<-done
+			w.src.SetFaults(func(op memstream.Op) memstream.Fault {
+				if op.Kind == memstream.OpRead && op.Partition == "0" {
+					return memstream.Fault{Delay: time.Hour}
+				}
+				return memstream.Fault{}
+			})
+		}
+		w.src.SetFaults(nil)
+		w.catchUp(ctx)
+		if n, c := len(w.grave.letters.All()), w.final().Counts; n != 2 || c.DeadLettered != 2 {
+			t.Errorf("%d letters are kept and %+v counted, want 2", n, c)
+		}
+	})
+}
