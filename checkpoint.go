@@ -28,6 +28,8 @@ type Floor struct {
 	Partitions map[string]Position `json:"partitions,omitempty"`
 	// Log is the last such position of the sink's Ledger, zero if it has none.
 	Log Position `json:"log,omitzero"`
+	// DeadLetters holds the same for each partition of the place of dead letters.
+	DeadLetters map[string]Position `json:"dead_letters,omitempty"`
 	// Clean: nothing was under way when this was noted, and nothing stands behind it.
 	Clean bool `json:"-"`
 }
@@ -106,7 +108,8 @@ type CheckpointStore interface {
 	Save(ctx context.Context, c Checkpoint) error
 }
 
-// A Recoverable is a Sink that can show what stands on the target.
+// A Recoverable is a Sink that can show what stands on the target, or a DeadLetters that
+// can show what it holds.
 type Recoverable interface {
 	// Tail yields the records of this workflow behind from, in order for each target
 	// partition, up to what was there when it was called. It ends with a *GapError if

@@ -15,11 +15,15 @@ import (
 type flow struct {
 	r    *run
 	part bridge.Partition
+	keys map[bridge.Position][]byte // that routing changed, of the page; nil without dead letters
 }
 
 // flow reads one partition until it ends, the intake ends, or something fails for good.
 func (r *run) flow(ctx, intake context.Context, part bridge.Partition) error {
 	f := &flow{r: r, part: part}
+	if r.m.DeadLetters != nil {
+		f.keys = map[bridge.Position][]byte{}
+	}
 	if fn := r.m.Hooks.Started; fn != nil {
 		fn(part.ID)
 	}
@@ -126,32 +130,41 @@ func (f *flow) read(ctx context.Context, reader bridge.Reader) (page, error) {
 // carry brings one page to the target and lets it count as done.
 func (f *flow) carry(ctx context.Context, b bridge.Batch) error {
 	w := f.r.tracker.begin()
+	clear(f.keys)
 	var newest time.Time
 	if n := len(b.Records); n > 0 {
 		newest = b.Records[n-1].Time
 	}
-	recs, counts, err := f.pick(b.Records)
+	recs, counts, letters, err := f.pick(b.Records)
 	if err != nil {
+		return err
+	}
+	if err := f.bury(ctx, letters, w); err != nil {
 		return err
 	}
 	if fn := f.r.m.Hooks.Handed; fn != nil && len(recs) > 0 {
 		fn(len(recs))
 	}
 	f.r.underWay.Add(int64(len(recs)))
-	if err := f.write(ctx, recs, w); err != nil {
+	n := int64(len(recs))
+	dead, err := f.write(ctx, recs, w)
+	if err != nil {
 		return err
 	}
-	f.r.underWay.Add(-int64(len(recs)))
-	counts.Written += int64(len(recs))
+	f.r.underWay.Add(-n)
+	counts.Written += n - dead
+	counts.DeadLettered += dead
 	f.r.tracker.done(f.part.ID, w, b, counts)
 	f.r.goal.saw(f.part.ID, b, newest)
 	return nil
 }
 
 // pick routes the records of a page and leaves out those that need not be written:
-// the workflow's own on their way back, and those that are on the target already.
-func (f *flow) pick(in []bridge.Record) ([]bridge.Record, bridge.Counts, error) {
+// the workflow's own on their way back, those that are on the target already, and those
+// that cannot be carried.
+func (f *flow) pick(in []bridge.Record) ([]bridge.Record, bridge.Counts, []bridge.DeadLetter, error) {
 	var counts bridge.Counts
+	var letters []bridge.DeadLetter
 	counts.Read = int64(len(in))
 	out := in[:0]
 	for i := range in {
@@ -159,22 +172,30 @@ func (f *flow) pick(in []bridge.Record) ([]bridge.Record, bridge.Counts, error) 
 		if rec.Foreign {
 			counts.Foreign++
 		}
-		if errors.Is(rec.Refused, bridge.ErrDropped) {
-			counts.Dropped++
-			continue
-		}
-		if rec.Refused != nil {
-			return nil, counts, f.refused(rec.Position, rec.Refused)
-		}
 		// A record that came from where this workflow writes to is back home. One that
 		// came from anywhere else is data, whoever brought it here.
 		if rec.Origin.Stream == f.r.to {
 			counts.LoopSkipped++
 			continue
 		}
-		route, err := f.r.m.Keys.Route(rec)
+		if f.r.letters.holds(f.part.ID, rec.Position) {
+			counts.DeadLettered++
+			continue
+		}
+		if errors.Is(rec.Refused, bridge.ErrDropped) {
+			f.dropped(rec)
+			counts.Dropped++
+			continue
+		}
+		route, err := f.route(rec)
 		if err != nil {
-			return nil, counts, f.refused(rec.Position, err)
+			letter, err := f.letter(rec, rec.Key, err)
+			if err != nil {
+				return nil, counts, nil, err
+			}
+			letters = append(letters, letter)
+			counts.DeadLettered++
+			continue
 		}
 		lane := lane{source: f.part.ID, target: route.Partition}
 		if route.Partition == "" {
@@ -182,17 +203,22 @@ func (f *flow) pick(in []bridge.Record) ([]bridge.Record, bridge.Counts, error) 
 		}
 		there, err := f.r.present.has(lane, rec.Position, f.r.m.Compacted, f.r.target.Name)
 		if err != nil {
-			return nil, counts, err
+			return nil, counts, nil, err
 		}
 		if there {
 			counts.Present++
 			continue
 		}
-		rec.Origin = bridge.Coordinate{Stream: f.r.from, Partition: f.part.ID, Position: rec.Position}
+		f.remember(rec, route.Key)
+		rec.Origin = f.coordinate(rec.Position)
 		rec.Key, rec.Partition = route.Key, route.Partition
 		out = append(out, *rec)
 	}
-	return out, counts, nil
+	return out, counts, letters, nil
+}
+
+func (f *flow) coordinate(at bridge.Position) bridge.Coordinate {
+	return bridge.Coordinate{Stream: f.r.from, Partition: f.part.ID, Position: at}
 }
 
 // refused is the error for a record that the policy stops at.
@@ -201,44 +227,63 @@ func (f *flow) refused(at bridge.Position, err error) error {
 	return fmt.Errorf("record %s: %w", c, err)
 }
 
-// write gives recs to the sink until each is acknowledged. What was refused for now is
-// written again in its old order, which is the order of each lane, because the sink lets
-// no later record of a lane pass a failed one.
-func (f *flow) write(ctx context.Context, recs []bridge.Record, w *window) error {
+// write gives recs to the sink until each is acknowledged or durable as a dead letter, and
+// returns how many are the latter. What was refused for now is written again in its old
+// order, which is the order of each lane, because the sink lets no later record of a lane
+// pass a failed one. A dead letter is durable before a later record of its lane is tried.
+func (f *flow) write(ctx context.Context, recs []bridge.Record, w *window) (dead int64, err error) {
 	wait := newBackOff()
 	for len(recs) > 0 {
 		acks, err := f.r.m.Sink.Write(ctx, recs)
 		if err != nil {
-			return fmt.Errorf("write %d records of partition %s: %w", len(recs), f.part.ID, err)
+			return dead, fmt.Errorf("write %d records of partition %s: %w", len(recs), f.part.ID, err)
 		}
 		if len(acks) != len(recs) {
-			return fmt.Errorf("write %d records of partition %s: the sink acknowledged %d", len(recs), f.part.ID, len(acks))
+			return dead, fmt.Errorf("write %d records of partition %s: the sink acknowledged %d", len(recs), f.part.ID, len(acks))
 		}
-		left := recs[:0]
-		var last error
-		for i, a := range acks {
-			if a.Err == nil {
-				w.acked(a, recs[i].Position)
-				continue
-			}
-			if !bridge.Retryable(a.Err) {
-				return f.refused(recs[i].Position, a.Err)
-			}
-			last = a.Err
-			left = append(left, recs[i])
+		n := len(recs)
+		left, letters, last, err := f.sort(recs, acks, w)
+		if err == nil {
+			err = f.bury(ctx, letters, w)
 		}
-		if len(left) < len(recs) {
+		if err != nil {
+			return dead, err
+		}
+		dead += int64(len(letters))
+		recs = left
+		if len(recs) < n {
 			wait.Reset()
 		}
-		recs = left
-		if len(recs) == 0 {
-			return nil
+		if len(recs) == 0 || len(letters) > 0 {
+			continue // who was held back behind a dead letter need not wait
 		}
 		if err := f.r.pause(ctx, wait.NextBackOff(), "write", f.part.ID, last); err != nil {
-			return err
+			return dead, err
 		}
 	}
-	return nil
+	return dead, nil
+}
+
+// sort tells by their acks the records that are to be tried again, in their order, from
+// those that become dead letters; last is why one is tried again. It reuses recs.
+func (f *flow) sort(recs []bridge.Record, acks []bridge.Ack, w *window) (left []bridge.Record, letters []bridge.DeadLetter, last, err error) {
+	left = recs[:0]
+	for i, a := range acks {
+		switch {
+		case a.Err == nil:
+			w.acked(a, recs[i].Position)
+		case bridge.Retryable(a.Err):
+			last = a.Err
+			left = append(left, recs[i])
+		default:
+			letter, err := f.letter(&recs[i], f.sourceKey(&recs[i]), a.Err)
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			letters = append(letters, letter)
+		}
+	}
+	return left, letters, last, nil
 }
 
 // retry calls try until it succeeds, fails for good, or ctx ends.

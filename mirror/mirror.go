@@ -37,6 +37,10 @@ type Mirror struct {
 	// Compacted says that the target may drop a record once a later one of its key is
 	// there, so that a missing one is no sign of damage.
 	Compacted bool
+	// Policy says what happens to records that cannot be carried. DeadLetters is where
+	// those go that it does not stop at; nil is good for the zero Policy only.
+	Policy      Policy
+	DeadLetters bridge.DeadLetters
 
 	// Memory bounds the bytes of records that are held at a time, 1 GiB if zero. The whole
 	// of ReadMost, the largest that one read can take (16 MiB if zero), is reserved before
@@ -60,14 +64,19 @@ type Mirror struct {
 type Hooks struct {
 	// Checkpoint is called with each checkpoint that was saved.
 	Checkpoint func(bridge.Checkpoint)
-	// Retry is called before the engine waits to try again; op is "read", "write", "list"
-	// or "open".
+	// Retry is called before the engine waits to try again; op is "read", "write", "list",
+	// "open" or "dead letter".
 	Retry func(op, partition string, err error, wait time.Duration)
 	// Started and Ended are called when the flow of a partition begins, and when the
 	// partition's end is durable.
 	Started, Ended func(partition string)
 	// Handed is called when n records are given to the sink for the first time.
 	Handed func(n int)
+	// Dropped is called with each record that the rules of its format keep from readers,
+	// again after a restart that reads it again. DeadLettered is called with each letter
+	// that is durable.
+	Dropped      func(at bridge.Coordinate, reason error)
+	DeadLettered func(bridge.DeadLetter)
 }
 
 // Rewound counts copies that an adapter saw land on the target after the first one.
@@ -105,6 +114,9 @@ func (m *Mirror) Drain() {
 // workflow, and what the policy stops at. Run may be called once.
 func (m *Mirror) Run(ctx context.Context) error {
 	m.init()
+	if err := m.Policy.check(m.DeadLetters); err != nil {
+		return err
+	}
 	r, err := m.begin(ctx)
 	if r == nil || err != nil {
 		return err
@@ -148,6 +160,7 @@ type run struct {
 	tracker  *tracker
 	lineage  *lineage
 	present  presence
+	letters  presence // dead letters; lanes without a target
 	goal     *goal
 	memory   memory
 	group    *errgroup.Group
@@ -201,10 +214,14 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 	if r.present, err = r.scan(ctx, cp, rows); err != nil {
 		return nil, err
 	}
+	if r.letters, err = r.scanLetters(ctx, cp, rows); err != nil {
+		return nil, err
+	}
 	if !cp.At.IsZero() {
 		r.log.Info("goes on from the checkpoint", "at", cp.At, "clean", cp.Clean, "read", cp.Counts.Read, "already_present", cp.Counts.Present)
 	}
 	r.tracker = newTracker(cp, r.present)
+	r.tracker.await(r.letters)
 	r.lineage = newLineage(r.tracker, cp.At.IsZero(), r.source.Name)
 	if err := r.lineage.update(parts); err != nil {
 		return nil, err

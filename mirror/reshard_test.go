@@ -245,7 +245,7 @@ func killInPhase(t *testing.T, merge bool, reached func(phase) bool) {
 		parents[p.ID] = true
 	}
 	w.burst(ctx, 1500)
-	slowly(w)
+	readingSlowly(w)
 	m := w.open()
 	m.Interval, m.Discover = 400*time.Millisecond, 300*time.Millisecond
 	var mu sync.Mutex
@@ -287,8 +287,8 @@ func killInPhase(t *testing.T, merge bool, reached func(phase) bool) {
 	w.expectClean(w.judge())
 }
 
-// slowly makes each step take long enough to be caught.
-func slowly(w *world) {
+// readingSlowly makes each step take long enough to be caught.
+func readingSlowly(w *world) {
 	w.cps.SetFaults(func(memstream.Op) memstream.Fault { return memstream.Fault{Delay: 30 * time.Millisecond} })
 	w.dst.SetFaults(func(op memstream.Op) memstream.Fault {
 		if op.Kind == memstream.OpAppend {

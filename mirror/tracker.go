@@ -17,6 +17,7 @@ type tracker struct {
 	counts  bridge.Counts
 	ends    map[string]bridge.Position // last acknowledged place of each target partition
 	log     bridge.Position            // last place that the ledger acknowledged
+	letters map[string]bridge.Position // last acknowledged place of dead letters
 	open    []*window                  // in the order in which they began
 	index   map[string]*indexState     // by target partition
 	entries []bridge.IndexEntry
@@ -51,6 +52,8 @@ type window struct {
 	log   bridge.Position    // of the ledger when it began, then of its own acks
 	began bridge.Position    // log when it began
 	got   map[string]*gained // by target partition
+	// letters are the ends of where its dead letters went; nil if it has none.
+	letters map[string]bridge.Position
 }
 
 // A gained is what one page brought to one target partition.
@@ -66,6 +69,7 @@ func newTracker(cp bridge.Checkpoint, found presence) *tracker {
 		counts:  cp.Counts,
 		ends:    map[string]bridge.Position{},
 		log:     cp.Floor.Log,
+		letters: maps.Clone(cp.Floor.DeadLetters),
 		index:   map[string]*indexState{},
 		passing: map[string]*passing{},
 		dirty:   true,
@@ -88,6 +92,14 @@ func newTracker(cp bridge.Checkpoint, found presence) *tracker {
 		for p := range there.where {
 			t.indexOf(p).raise(l.source, there.last)
 		}
+	}
+	t.await(found)
+	return t
+}
+
+// await keeps the floor where it is until each flow has come past what was found of it.
+func (t *tracker) await(found presence) {
+	for l, there := range found {
 		if s := t.rows[l.source]; s != nil && (s.Ended || !there.last.After(s.Position)) {
 			continue
 		}
@@ -100,7 +112,6 @@ func newTracker(cp bridge.Checkpoint, found presence) *tracker {
 			w.until = there.last
 		}
 	}
-	return t
 }
 
 // A passing is the window of a flow that has not yet come past what the scan found.
@@ -188,7 +199,7 @@ func (t *tracker) begin() *window {
 
 // now is the floor if nothing is under way.
 func (t *tracker) now() bridge.Floor {
-	return bridge.Floor{Partitions: maps.Clone(t.ends), Log: t.log}
+	return bridge.Floor{Partitions: maps.Clone(t.ends), Log: t.log, DeadLetters: maps.Clone(t.letters)}
 }
 
 // reached takes where the target ended a moment ago. What pages that begin from now on
@@ -230,6 +241,16 @@ func (w *window) acked(a bridge.Ack, source bridge.Position) {
 	g.n++
 }
 
+// buried notes that one record of the page is durable as a dead letter.
+func (w *window) buried(a bridge.Ack) {
+	if w.letters == nil {
+		w.letters = map[string]bridge.Position{}
+	}
+	if a.Position.After(w.letters[a.Partition]) {
+		w.letters[a.Partition] = a.Position
+	}
+}
+
 // done closes the window of a page all of whose records are accounted for.
 func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Counts) {
 	t.mu.Lock()
@@ -255,11 +276,25 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 	if w.log.After(t.log) {
 		t.log = w.log
 	}
+	t.bury(w.letters)
 	if p := t.passing[partition]; p != nil && (b.Ended || !p.until.After(s.Position)) {
 		t.close(p.window)
 		delete(t.passing, partition)
 	}
 	t.extendIndex(partition, w)
+}
+
+// bury raises the ends of where dead letters go. The lock is held.
+func (t *tracker) bury(letters map[string]bridge.Position) {
+	if t.letters == nil {
+		t.letters = letters
+		return
+	}
+	for p, at := range letters {
+		if at.After(t.letters[p]) {
+			t.letters[p] = at
+		}
+	}
 }
 
 func (t *tracker) close(w *window) {

@@ -51,6 +51,7 @@ type world struct {
 	worker int
 	// heartbeat of the mirrors; theirs if zero
 	heartbeat time.Duration
+	grave     *grave // nil: every record can be carried
 
 	mu       sync.Mutex
 	produced map[string][]int // row numbers of each key, in order
@@ -118,7 +119,7 @@ func (w *world) put(ctx context.Context, key string, parts int) {
 	row := w.rows
 	w.rows++
 	w.mu.Unlock()
-	rec := bridge.Record{Key: []byte(key), Value: []byte(strconv.Itoa(row))}
+	rec := bridge.Record{Key: []byte(key), Value: w.grave.value(row)}
 	if route, _ := byHash(parts).Route(&rec); parts > 0 {
 		rec.Partition = route.Partition
 	}
@@ -132,6 +133,9 @@ func (w *world) put(ctx context.Context, key string, parts int) {
 			return
 		}
 		wait(ctx, 100*time.Millisecond)
+	}
+	if w.grave.fate(row) != carried {
+		return
 	}
 	w.mu.Lock()
 	w.produced[key] = append(w.produced[key], row)
@@ -164,7 +168,7 @@ func wait(ctx context.Context, d time.Duration) {
 // open makes the mirror of a new worker, which fences the older ones.
 func (w *world) open() *mirror.Mirror {
 	w.worker++
-	return &mirror.Mirror{
+	return w.grave.into(&mirror.Mirror{
 		Source:      w.src.Source("wf"),
 		Sink:        w.dst.Sink(memstream.SinkConfig{Workflow: "wf", Worker: fmt.Sprint("worker-", w.worker), PutTimeout: 2 * time.Second}),
 		Checkpoints: w.cps.Open(),
@@ -172,7 +176,7 @@ func (w *world) open() *mirror.Mirror {
 		Interval:    3 * time.Second,
 		Heartbeat:   w.heartbeat,
 		Discover:    5 * time.Second,
-	}
+	})
 }
 
 // catchUp runs a new worker until everything is on the target.
@@ -208,7 +212,7 @@ func (w *world) judge() verdict {
 		if s.Native {
 			continue
 		}
-		row, err := strconv.Atoi(string(s.Record.Value))
+		row, err := rowOf(s.Record.Value)
 		if err != nil {
 			v.invented++
 			continue

@@ -58,7 +58,7 @@ func (a *app) flags() []cli.Flag {
 func (a *app) cli() *cli.App {
 	var moving []*cli.Command
 	if a.adapters.connect != nil {
-		moving = []*cli.Command{a.initCommand(), a.planCommand(), a.preflightCommand(), a.mirrorCommand(), a.statusCommand(), a.verifyCommand(), a.demoCommand(), a.benchCommand()}
+		moving = []*cli.Command{a.initCommand(), a.planCommand(), a.preflightCommand(), a.mirrorCommand(), a.statusCommand(), a.deadLettersCommand(), a.verifyCommand(), a.demoCommand(), a.benchCommand()}
 	}
 	return &cli.App{
 		Name:                 "bridge",

@@ -21,6 +21,7 @@ type config struct {
 	State              string        `json:"state,omitempty" default:"file:.bridge" jsonschema:"where the workflow's state is kept: file: and a directory, or dynamodb: and a table"`
 	DynamoDB           dynamoConfig  `json:"dynamodb,omitzero" jsonschema:"where lease tables, and state: dynamodb:, are"`
 	Consumers          consumers     `json:"consumers,omitempty" jsonschema:"applications that consume the stream or topic; each is moved on its own"`
+	DeadLetters        string        `json:"dead_letters,omitempty" jsonschema:"where records go that the policy does not stop at: topic:NAME, stream:NAME, s3:BUCKET/PREFIX or file:PATH; by default the topic with .DLQ behind its name"`
 	Policy             policyConfig  `json:"policy,omitzero" jsonschema:"what happens to records that the target cannot take"`
 	AcceptLoss         []string      `json:"accept_loss,omitempty" enum:"timestamp,headers,tombstones" jsonschema:"what may be lost because the format cannot carry it; kafka-to-kinesis in raw always loses the timestamp"`
 	CheckpointInterval duration      `json:"checkpoint_interval,omitempty" default:"5s" min:"10ms" max:"10m" jsonschema:"how often progress is made durable while records move"`
@@ -98,21 +99,15 @@ type consumerConfig struct {
 func (c consumerConfig) table() string { return cmp.Or(c.LeaseTable, c.KCLApplication) }
 
 type policyConfig struct {
-	Oversize    string `json:"oversize,omitempty" default:"stop" enum:"stop" later:"dead-letter" jsonschema:"records larger than the target takes"`
-	Undecodable string `json:"undecodable,omitempty" default:"stop" enum:"stop" later:"dead-letter" jsonschema:"records that are not what their format says"`
-	Unmappable  string `json:"unmappable,omitempty" default:"stop" enum:"stop" later:"dead-letter" jsonschema:"records that the target's format cannot express"`
+	Oversize    string `json:"oversize,omitempty" default:"stop" enum:"stop,dead-letter" jsonschema:"records larger than the target takes"`
+	Undecodable string `json:"undecodable,omitempty" default:"stop" enum:"stop,dead-letter" jsonschema:"records that are not what their format says"`
+	Unmappable  string `json:"unmappable,omitempty" default:"stop" enum:"stop,dead-letter" jsonschema:"records that the target's format cannot express"`
 }
 
 type verifyConfig struct {
 	Settle    duration `json:"settle,omitempty" default:"60s" min:"10ms" max:"24h" jsonschema:"how long a difference must last before it is reported"`
 	Window    duration `json:"window,omitempty" default:"15m" min:"100ms" max:"24h" jsonschema:"longest time that one window of records covers"`
 	ReadShare share    `json:"read_share,omitempty" default:"0.5" min:"0.01" max:"1" jsonschema:"part of each shard's read limit that verify may use; consumers share the rest"`
-}
-
-// laterSections are sections of the documented configuration that nothing in this
-// version reads.
-var laterSections = map[string]bool{
-	"dead_letters": true,
 }
 
 // The directions.

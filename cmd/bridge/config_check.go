@@ -27,6 +27,7 @@ func (l *loaded) check(broken map[string]bool) []fault {
 	c.security()
 	c.places()
 	c.consumerList()
+	c.deadLetters()
 	c.direction()
 	return c.faults
 }
@@ -61,6 +62,7 @@ var (
 	streamARN    = regexp.MustCompile(`^arn:aws[a-z-]*:kinesis:([a-z0-9-]+):[0-9]{12}:stream/[A-Za-z0-9_.-]{1,128}$`)
 	clusterARN   = regexp.MustCompile(`^arn:aws[a-z-]*:kafka:([a-z0-9-]+):[0-9]{12}:cluster/[^/]+/[0-9A-Za-z-]+$`)
 	roleARN      = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:role/.+$`)
+	bucketName   = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 	regionName   = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
 )
 
@@ -79,7 +81,7 @@ func (c *checker) names() {
 		c.fault("kafka.topic", "", "is required")
 	case !topicName.MatchString(topic) || topic == "." || topic == "..":
 		c.fault("kafka.topic", "", "%q is not a topic name", topic)
-	case c.Workflow != "" && strings.HasPrefix(topic, "bridge."+c.Workflow+"."):
+	case c.ownTopic(topic):
 		c.fault("kafka.topic", "", "%q is among the workflow's own topics", topic)
 	}
 }
@@ -207,6 +209,33 @@ func (c *checker) places() {
 	default:
 		c.fault("state", "", "%q is not file: and a directory, such as file:.bridge, or dynamodb: and the name of a table", c.State)
 	}
+}
+
+// deadLetters judges the place of dead letters.
+func (c *checker) deadLetters() {
+	if c.DeadLetters == "" && c.Kafka.Topic != "" {
+		c.DeadLetters = "topic:" + c.Kafka.Topic + ".DLQ"
+		c.origins["dead_letters"] = originDefault
+		return
+	}
+	kind, name, ok := cutPlace(c.DeadLetters)
+	bucket, _, _ := strings.Cut(name, "/")
+	const path = "dead_letters"
+	switch {
+	case c.DeadLetters == "":
+	case !ok || !slices.Contains([]string{"topic", "stream", "s3", "file"}, kind):
+		c.fault(path, "", "%q is not topic:NAME, stream:NAME, s3:BUCKET/PREFIX or file:PATH", c.DeadLetters)
+	case kind == "topic" && (!topicName.MatchString(name) || name == c.Kafka.Topic || c.ownTopic(name)):
+		c.fault(path, "", "%q is not the name of another topic", name)
+	case kind == "stream" && (!streamName.MatchString(name) || name == c.Kinesis.Stream || strings.HasSuffix(c.Kinesis.StreamARN, ":stream/"+name)):
+		c.fault(path, "", "%q is not the name of another stream", name)
+	case kind == "s3" && !bucketName.MatchString(bucket):
+		c.fault(path, "", "%q is not the name of a bucket", bucket)
+	}
+}
+
+func (c *checker) ownTopic(name string) bool {
+	return c.Workflow != "" && strings.HasPrefix(name, "bridge."+c.Workflow+".")
 }
 
 // direction judges what one of the two directions needs.

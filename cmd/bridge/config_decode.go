@@ -134,8 +134,6 @@ func (d *decoder) section(n ast.Node, path string) {
 func (d *decoder) entry(e *ast.MappingValueNode, path string, at mark) {
 	f, leaf := d.fields[path]
 	switch {
-	case laterSections[path]:
-		d.fault(at, path, "is not available in this version")
 	case path == "keymap" && isMap(e.Value):
 		d.keymap(e.Value, at)
 	case leaf && f.isConsumers():

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -42,6 +43,8 @@ type adapters struct {
 	look func(ctx context.Context, s settings, w state.Workflow) (sighting, error)
 	// witness opens both ends to be read and compared. The workflow was begun.
 	witness func(ctx context.Context, s settings, w state.Workflow) (*witness, error)
+	// letters yields the dead letters of a workflow that was begun. It changes nothing.
+	letters func(ctx context.Context, s settings, w state.Workflow) iter.Seq2[bridge.DeadLetter, error]
 }
 
 // A session is a pair of ends that answered.

@@ -83,6 +83,7 @@ func (m *mover) take(ctx context.Context, watch *bridge.Watch) (err error) {
 	if m.Config.Direction == kinesisToKafka {
 		c.Target, c.Compression = m.Config.Kafka.Topic, m.Config.Kafka.Compression
 	}
+	c.DeadLetters = m.letters.Name
 	m.session, err = kafkastream.OpenSession(ctx, c)
 	return err
 }
@@ -100,7 +101,11 @@ func (m *mover) carry(ctx context.Context, watch *bridge.Watch) (err error) {
 		m.mu.Lock()
 		m.last = next.Progress()
 		m.mu.Unlock()
-		if closeErr := errors.Join(next.Sink.Close(), m.session.Close()); err == nil {
+		closeErr := errors.Join(next.Sink.Close(), m.session.Close())
+		if next.DeadLetters != nil {
+			closeErr = errors.Join(closeErr, next.DeadLetters.Close())
+		}
+		if err == nil {
 			err = closeErr
 		}
 	}()
@@ -132,6 +137,13 @@ func (m *mover) mirror(ctx context.Context, watch *bridge.Watch) (*mirror.Mirror
 	out := &mirror.Mirror{
 		Checkpoints: m.session.Checkpoints(), Keys: keys, Start: m.Config.startTime(),
 		Interval: time.Duration(m.Config.CheckpointInterval), Memory: int64(m.Config.Memory), UntilCaughtUp: m.settings.Run.UntilCaughtUp, Logger: m.Log, Gate: m.Gate,
+	}
+	if out.DeadLetters, err = m.openLetters(ctx); err != nil {
+		return nil, err
+	}
+	out.Policy = m.Config.policy()
+	out.Hooks.Dropped = func(at bridge.Coordinate, reason error) {
+		m.Log.Info("dropped", "partition", at.Partition, "position", at.Position.String(), "reason", reason)
 	}
 	if !m.workflow.Pinned.StartAt.IsZero() {
 		out.Start = m.workflow.Pinned.StartAt

@@ -230,8 +230,8 @@ func TestSchemaRefuses(t *testing.T) {
 	}
 	for _, line := range []string{
 		"unknown: 1", "tasks: 2", "tasks: many", "keymap: field", "keymap: {name: murmur2}", "keymap: {name: field, file: x}", "keymap: {name: field}", "keymap: 1", "put_timeout: 10", "put_timeout: soon",
-		"delivery: exactly-once", "accept_loss: [colour]", "accept_loss: timestamp", "policy: {oversize: dead-letter}",
-		"policy: {size: stop}", "dead_letters: topic:x", "dynamodb: {table: x}", "consumers: [{group: x}]", "consumers: [{name: a, group: x, dialect: y}]", "verify: {settle: soon}", "start: ''",
+		"delivery: exactly-once", "accept_loss: [colour]", "accept_loss: timestamp", "policy: {oversize: skip}",
+		"policy: {size: stop}", "dead_letters: 5", "dynamodb: {table: x}", "consumers: [{group: x}]", "consumers: [{name: a, group: x, dialect: y}]", "verify: {settle: soon}", "start: ''",
 	} {
 		if err := s.Validate(asJSON(t, []byte(good+line+"\n"))); err == nil {
 			t.Errorf("the schema takes %q", line)
@@ -250,11 +250,6 @@ func TestSchemaHasNothingOfLater(t *testing.T) {
 			if bytes.Contains(b, []byte(`"`+later+`"`)) {
 				t.Errorf("the schema names %s, which %s refuses", later, f.path)
 			}
-		}
-	}
-	for section := range laterSections {
-		if bytes.Contains(b, []byte(`"`+section+`"`)) {
-			t.Errorf("the schema names %s", section)
 		}
 	}
 }

@@ -176,6 +176,8 @@ func callKinesis(url, op, body string) error {
 //	kafka put TOPIC FROM TO       values FROM to TO-1, under ten keys
 //	kafka append TOPIC PARTITION KEY VALUE
 //	kafka odd TOPIC KIND          a record with what Kinesis has no room for: tombstone, header, aggregate
+//	kafka tombstone TOPIC KEY     a record without a value
+//	kafka large TOPIC BYTES       one record with a value of that size
 //	kafka mixed TOPIC N           records of every kind
 //	kafka holds TOPIC N           fails unless the topic has N records, or does not exist if N is "absent"
 //	kafka trim TOPIC PARTITION OFFSET
@@ -212,7 +214,7 @@ func cmdKafka(ts *testscript.TestScript, neg bool, args []string) {
 	case "mixed":
 		client, ctx := clientOf(ts, s.kafka)
 		ts.Check(client.ProduceSync(ctx, mixed(args[1], number(ts, args, 2))...).FirstErr())
-	case "grow", "put", "append", "odd":
+	case "grow", "put", "append", "odd", "tombstone", "large":
 		withClient(ts, s.kafka, args)
 	case "holds":
 		topicHolds(ts, s.kafka, args)
@@ -231,7 +233,7 @@ func startKafka(ts *testscript.TestScript, s *servers) {
 
 // withClient does what needs a client of the cluster.
 func withClient(ts *testscript.TestScript, c *kfake.Cluster, args []string) {
-	client, ctx := clientOf(ts, c)
+	client, ctx := clientOf(ts, c, kgo.ProducerBatchMaxBytes(8<<20))
 	var records []*kgo.Record
 	switch args[0] {
 	case "grow":
@@ -256,6 +258,10 @@ func withClient(ts *testscript.TestScript, c *kfake.Cluster, args []string) {
 			ts.Fatalf("%s is not odd", args[2])
 		}
 		records = []*kgo.Record{r}
+	case "tombstone":
+		records = []*kgo.Record{{Topic: args[1], Key: []byte(args[2])}}
+	case "large":
+		records = []*kgo.Record{{Topic: args[1], Key: []byte("large"), Value: make([]byte, number(ts, args, 2))}}
 	case "append":
 		if len(args) != 5 {
 			ts.Fatalf("usage: kafka append TOPIC PARTITION KEY VALUE")

@@ -44,6 +44,7 @@ type statusResult struct {
 	Clean             bool           `json:"clean"`
 	Fenced            bool           `json:"fenced"`
 	Unfenced          string         `json:"unfenced_reason,omitempty"`
+	DeadLetters       string         `json:"dead_letters"` // where they go
 	Counts            bridge.Counts  `json:"counts"`
 	Balanced          bool           `json:"balanced"`
 	Partitions        []partitionRow `json:"partitions"`
@@ -78,7 +79,7 @@ func (a *app) status(c *cli.Context) error {
 	}
 	res := statusResult{
 		Workflow: l.Workflow, Direction: l.Direction, Phase: "not started", Endpoint: l.Kinesis.EndpointURL,
-		Keymap: l.Keymap, Partitions: []partitionRow{}, Balanced: true,
+		Keymap: l.Keymap, DeadLetters: l.DeadLetters, Partitions: []partitionRow{}, Balanced: true,
 	}
 	if w.Name == "" {
 		a.answer = res.answer("bridge mirror run")
@@ -149,6 +150,9 @@ func (s statusResult) write(w io.Writer, next []string) error {
 	line("records", strings.ReplaceAll(arithmetic(s.Counts), "\n ", ""))
 	if s.Counts.Foreign > 0 || s.Counts.Rewind > 0 {
 		line("", fmt.Sprintf("foreign provenance %s, rewinds %s", grouped(s.Counts.Foreign), grouped(s.Counts.Rewind)))
+	}
+	if n := s.Counts.DeadLettered; n > 0 {
+		line("letters", grouped(n)+" in "+s.DeadLetters)
 	}
 	b.WriteString("\n" + s.table() + "\n")
 	_, err := io.WriteString(w, b.String())

@@ -19,7 +19,9 @@ import (
 )
 
 // realAdapters connect to the services that the configuration names.
-func realAdapters() adapters { return adapters{connect: connectPair, look: lookAt, witness: witnessOf} }
+func realAdapters() adapters {
+	return adapters{connect: connectPair, look: lookAt, witness: witnessOf, letters: readLetters}
+}
 
 // A pair is a stream and a topic that answered.
 type pair struct {
@@ -27,6 +29,7 @@ type pair struct {
 	kafka   *kafkastream.Client
 	kinesis *kinesisstream.Client // nil if the target stream is still to be created
 	topic   kafkastream.Topic
+	letters kafkastream.Topic // of dead letters; zero if they go elsewhere
 	source  bridge.Identity
 	target  bridge.Identity
 }
@@ -115,6 +118,9 @@ func (p *pair) Prepare(ctx context.Context, pinned state.Pinned) (prepared, erro
 		return out, err
 	}
 	if err := p.prepareStream(ctx, pinned); err != nil {
+		return out, err
+	}
+	if err := p.prepareLetters(ctx); err != nil {
 		return out, err
 	}
 	stream, err := p.kinesis.Identity(ctx)

@@ -25,6 +25,8 @@ type SessionConfig struct {
 	Key         bridge.WorkflowKey
 	// Target is the topic that the task writes to; empty if it writes to Kinesis.
 	Target string
+	// DeadLetters is the topic that dead letters go to; empty if they go elsewhere.
+	DeadLetters string
 	// ReplicationFactor of the workflow's own topics; the cluster's default if zero.
 	ReplicationFactor int
 	// Retention of ledger and index; 30 days if zero.
@@ -52,6 +54,7 @@ type Session struct {
 	fenced   bool // the fence is up: this principal may use the transactional id
 	own      ownTopics
 	target   Topic
+	letters  Topic
 	producer *producer
 	tagger   *bridge.Tagger
 	listed   []int64 // producer ids that the task ever had
@@ -111,6 +114,12 @@ func openSession(ctx context.Context, c SessionConfig, id int64, epoch int16) (*
 			return nil, err
 		}
 	}
+	if c.DeadLetters != "" {
+		var err error
+		if s.letters, err = c.Client.Topic(ctx, c.DeadLetters); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.takeOver(ctx, id, epoch); err != nil {
 		return nil, fmt.Errorf("take over task %s: %w", s.txID, err)
 	}
@@ -125,8 +134,10 @@ func (s *Session) startProducer(ctx context.Context) {
 	s.producer = newProducer(wire{s.client}, s.id, s.epoch)
 	s.producer.codec = codecs[s.conf.Compression]
 	s.producer.watch = s.conf.Watch
-	for n := range s.target.Partitions {
-		s.producer.setLimit(partitionID{s.target.Name, int32(n)}, min(defaultBatchBytes, cmpInt(s.target.MaxMessageBytes, defaultBatchBytes)))
+	for _, t := range []Topic{s.target, s.letters} {
+		for n := range t.Partitions {
+			s.producer.setLimit(partitionID{t.Name, int32(n)}, min(defaultBatchBytes, cmpInt(t.MaxMessageBytes, defaultBatchBytes)))
+		}
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
@@ -159,8 +170,10 @@ func (s *Session) takeOver(ctx context.Context, id int64, epoch int16) error {
 func (s *Session) writable() map[string][]int32 {
 	task := []int32{int32(s.conf.Task)}
 	all := map[string][]int32{s.own.checkpoints: task, s.own.ledger: task, s.own.index: task}
-	if s.target.Name != "" {
-		all[s.target.Name] = s.target.numbers()
+	for _, t := range []Topic{s.target, s.letters} {
+		if t.Name != "" {
+			all[t.Name] = t.numbers()
+		}
 	}
 	return all
 }

@@ -100,7 +100,7 @@ func (k *Sink) tail(ctx context.Context, n int32, r span, found chan<- bridge.Pl
 		if err != nil {
 			return err
 		}
-		origin, ok := k.mine(rec)
+		origin, ok := s.mine(k.stamp, rec)
 		if !ok {
 			continue
 		}
@@ -114,15 +114,24 @@ func (k *Sink) tail(ctx context.Context, n int32, r span, found chan<- bridge.Pl
 }
 
 // mine reports whether this task wrote the record, and from where it had it.
-func (k *Sink) mine(rec fetchedRecord) (bridge.Coordinate, bool) {
-	if !slices.Contains(k.session.listed, rec.ProducerID) {
+func (s *Session) mine(stamp *bridge.Stamp, rec fetchedRecord) (bridge.Coordinate, bool) {
+	if !slices.Contains(s.listed, rec.ProducerID) {
 		return bridge.Coordinate{}, false
 	}
+	i := lastHeader(rec, bridge.ProvenanceHeader)
+	if i < 0 {
+		return bridge.Coordinate{}, false
+	}
+	origin, _, mark := stamp.Judge(rec.Headers[i].Value, rec.Key, rec.Value)
+	return origin, mark == bridge.Ours
+}
+
+// lastHeader is the index of the last header of that name, -1 without one.
+func lastHeader(rec fetchedRecord, name string) int {
 	for i := len(rec.Headers) - 1; i >= 0; i-- {
-		if string(rec.Headers[i].Key) == bridge.ProvenanceHeader {
-			origin, _, mark := k.stamp.Judge(rec.Headers[i].Value, rec.Key, rec.Value)
-			return origin, mark == bridge.Ours
+		if string(rec.Headers[i].Key) == name {
+			return i
 		}
 	}
-	return bridge.Coordinate{}, false
+	return -1
 }

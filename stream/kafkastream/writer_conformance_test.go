@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -190,6 +191,65 @@ func (b *bench) ledger(t *testing.T) {
 	})
 }
 
+func (b *bench) deadLetters(t *testing.T) {
+	origin := bridge.Identity{Name: "kinesis:arn:aws:kinesis:us-east-1:123456789012:stream/origin", Incarnation: "1769862615000"}
+	bridgetest.TestDeadLetters(t, bridgetest.DeadLettersHarness{
+		Server: b.server, Fences: true, TooLarge: 3 << 20,
+		New: func(t testing.TB) bridgetest.LettersPlace {
+			name := topic(t, b.client, 2, nil)
+			suffix := fmt.Sprint("-letters-", workflows.Add(1))
+			stampOf := func(ctx context.Context, workflow string) (*bridge.Stamp, error) {
+				info, err := b.client.Topic(ctx, name)
+				return bridge.NewStamp(bridge.StampConfig{Workflow: workflow, Key: testKey(), Source: origin, Target: info.Identity()}), err
+			}
+			return bridgetest.LettersPlace{
+				Open: func(ctx context.Context, workflow string) (bridge.DeadLetters, error) {
+					s, err := kafkastream.OpenSession(ctx, kafkastream.SessionConfig{
+						Client: b.client, Workflow: workflow + suffix, Key: testKey(), DeadLetters: name, ReplicationFactor: 1,
+					})
+					if err != nil {
+						return nil, err
+					}
+					t.Cleanup(func() { s.Close() })
+					stamp, err := stampOf(ctx, workflow)
+					return s.DeadLetters(stamp), err
+				},
+				Read: func(ctx context.Context, workflow string) iter.Seq2[bridge.DeadLetter, error] {
+					stamp, err := stampOf(ctx, workflow)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return kafkastream.ReadDeadLetters(ctx, b.client, name, stamp)
+				},
+				Remove: func(ctx context.Context) error { return b.removeAll(ctx, name) },
+				Lose:   func(ctx context.Context) error { return b.recreate(ctx, name) },
+			}
+		},
+	})
+}
+
+// removeAll moves the start of every partition to its end.
+func (b *bench) removeAll(ctx context.Context, name string) error {
+	ends, err := b.adm.ListEndOffsets(ctx, name)
+	if err != nil {
+		return err
+	}
+	answer, err := b.adm.DeleteRecords(ctx, ends.Offsets())
+	if err != nil {
+		return err
+	}
+	return answer.Error()
+}
+
+// recreate makes a new topic of that name.
+func (b *bench) recreate(ctx context.Context, name string) error {
+	if _, err := b.adm.DeleteTopic(ctx, name); err != nil {
+		return err
+	}
+	_, err := b.client.CreateTopic(ctx, kafkastream.TopicSpec{Name: name, Partitions: 2, ReplicationFactor: 1})
+	return err
+}
+
 // The writing half holds the contracts on a server in this process.
 func TestWriterContracts(t *testing.T) {
 	b := newBench(t, "kfake", brokers(t))
@@ -197,6 +257,7 @@ func TestWriterContracts(t *testing.T) {
 	t.Run("recoverable", func(t *testing.T) { bridgetest.TestRecoverable(t, b.sinkHarness()) })
 	t.Run("checkpoints", b.checkpoints)
 	t.Run("ledger", b.ledger)
+	t.Run("dead letters", b.deadLetters)
 }
 
 // everything reads one partition to its end. It leaves a record behind that.

@@ -3,6 +3,7 @@ package memstream_test
 import (
 	"context"
 	"fmt"
+	"iter"
 	"testing"
 	"time"
 
@@ -163,6 +164,27 @@ func TestLog(t *testing.T) {
 			return bridgetest.LedgerPlace{
 				Open: func(context.Context) (bridge.Ledger, error) { return l.Open(), nil },
 				Trim: func(_ context.Context, upTo bridge.Position) error { l.Trim(upTo); return nil },
+			}
+		},
+	})
+}
+
+func TestLetters(t *testing.T) {
+	rough := func(op memstream.Op) memstream.Fault {
+		if op.N%5 == 2 {
+			return memstream.Fault{Err: bridge.ErrThrottled, Took: op.N%2 == 0 && op.Kind == memstream.OpLetterPut}
+		}
+		return memstream.Fault{}
+	}
+	bridgetest.TestDeadLetters(t, bridgetest.DeadLettersHarness{
+		Server: "memstream", Fences: true, TooLarge: 1 << 20,
+		New: func(testing.TB) bridgetest.LettersPlace {
+			l := memstream.NewLetters(1<<20-1, rough)
+			return bridgetest.LettersPlace{
+				Open:   func(_ context.Context, wf string) (bridge.DeadLetters, error) { return l.Open(wf), nil },
+				Read:   func(_ context.Context, wf string) iter.Seq2[bridge.DeadLetter, error] { return l.Read(wf) },
+				Remove: func(context.Context) error { l.Remove(); return nil },
+				Lose:   func(context.Context) error { l.Lose(); return nil },
 			}
 		},
 	})

@@ -26,11 +26,13 @@ const (
 	OpPut       OpKind = "put"
 	OpPutRecord OpKind = "put record"
 	OpTail      OpKind = "tail"
-	// The stores: Checkpoints and Log.
+	// The stores: Checkpoints, Log and Letters.
 	OpLoad         OpKind = "load"
 	OpSave         OpKind = "save"
 	OpLedgerAppend OpKind = "ledger append"
 	OpLedgerRead   OpKind = "ledger read"
+	OpLetterPut    OpKind = "letter put"
+	OpLetterTail   OpKind = "letter tail"
 )
 
 // An Op is one operation that is about to be done.

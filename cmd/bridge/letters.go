@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/deadletter"
+	"github.com/kinesis-msk-bridge/bridge/mirror"
+	"github.com/kinesis-msk-bridge/bridge/state"
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
+)
+
+const deadLetter = "dead-letter"
+
+// policy is the policy of the configuration, as the engine takes it.
+func (l *loaded) policy() mirror.Policy {
+	action := func(s string) mirror.Action {
+		if s == deadLetter {
+			return mirror.DeadLetter
+		}
+		return mirror.Stop
+	}
+	return mirror.Policy{
+		Oversize: action(l.Policy.Oversize), Undecodable: action(l.Policy.Undecodable), Unmappable: action(l.Policy.Unmappable),
+	}
+}
+
+// keepsLetters reports whether there can be dead letters at all.
+func (l *loaded) keepsLetters() bool { return l.policy() != mirror.Policy{} }
+
+// largest is how many bytes a record of the source can have.
+func (p *pair) largest() int {
+	if p.Config.Direction == kafkaToKinesis {
+		return p.topic.MaxMessageBytes
+	}
+	return p.kinesis.Info().MaxRecordSize
+}
+
+// letterRoom is what a dead letter in a topic has beside its record: headers and framing.
+const letterRoom = 64 << 10
+
+// prepareLetters makes the topic of dead letters if it is missing, and refuses a place
+// that cannot hold what the policy sends there.
+func (p *pair) prepareLetters(ctx context.Context) (err error) {
+	kind, name, _ := cutPlace(p.Config.DeadLetters)
+	if !p.Config.keepsLetters() || kind != "topic" {
+		return nil
+	}
+	need := p.largest() + letterRoom
+	p.letters, err = p.kafka.Topic(ctx, name)
+	if errors.Is(err, bridge.ErrMissing) {
+		p.letters, err = p.createLetters(ctx, name, need)
+	}
+	if err != nil {
+		return err
+	}
+	// A record that is no larger than the target takes fits into any topic like the target.
+	if p.Config.Policy.Oversize == deadLetter && p.letters.MaxMessageBytes < need {
+		return bridge.WithHint(
+			fmt.Errorf("topic %s takes %d bytes a message and an oversize record of the source can need %d: it cannot hold the dead letters: %w", name, p.letters.MaxMessageBytes, need, bridge.ErrRefused),
+			"raise its max.message.bytes, or set dead_letters to file:PATH or s3:BUCKET/PREFIX")
+	}
+	return nil
+}
+
+// createLetters makes a topic that keeps what it holds until somebody removes it.
+func (p *pair) createLetters(ctx context.Context, name string, need int) (kafkastream.Topic, error) {
+	k := p.Config.Kafka
+	t, err := p.kafka.CreateTopic(ctx, kafkastream.TopicSpec{
+		Name: name, Partitions: 1, ReplicationFactor: k.ReplicationFactor,
+		Settings: map[string]string{
+			"min.insync.replicas":    fmt.Sprint(max(1, k.MinInsyncReplicas)),
+			"max.message.bytes":      fmt.Sprint(max(need, 1_048_588)),
+			"message.timestamp.type": "CreateTime",
+			"cleanup.policy":         "delete",
+			"retention.ms":           "-1",
+		},
+	})
+	switch {
+	case errors.Is(err, bridge.ErrConflict):
+		return p.kafka.Topic(ctx, name)
+	case err == nil:
+		p.Log.Info("created the topic of dead letters", "topic", name)
+	}
+	return t, err
+}
+
+// openLetters opens the place of dead letters, nil if the policy keeps none.
+func (m *mover) openLetters(context.Context) (bridge.DeadLetters, error) {
+	if !m.Config.keepsLetters() {
+		return nil, nil
+	}
+	codec := bridge.NewLetterCodec(m.workflow.Name, m.workflow.Key)
+	switch kind, name, _ := cutPlace(m.Config.DeadLetters); kind {
+	case "file":
+		return deadletter.OpenFile(name, codec)
+	default:
+		return m.session.DeadLetters(letterStamp(m.workflow, m.source, m.letters)), nil
+	}
+}
+
+// letterStamp is for what a workflow writes into its topic of dead letters.
+func letterStamp(w state.Workflow, source bridge.Identity, topic kafkastream.Topic) *bridge.Stamp {
+	return bridge.NewStamp(bridge.StampConfig{Workflow: w.Name, Key: w.Key, Epoch: w.Epoch, Source: source, Target: topic.Identity()})
+}
+
+// readLetters yields the dead letters of a workflow from where the configuration says.
+func readLetters(ctx context.Context, s settings, w state.Workflow) iter.Seq2[bridge.DeadLetter, error] {
+	codec := bridge.NewLetterCodec(w.Name, w.Key)
+	kind, name, _ := cutPlace(s.Config.DeadLetters)
+	if kind == "file" {
+		return deadletter.ReadFile(ctx, name, codec)
+	}
+	return func(yield func(bridge.DeadLetter, error) bool) {
+		if err := s.readTopic(ctx, name, w, yield); err != nil {
+			yield(bridge.DeadLetter{}, err)
+		}
+	}
+}
+
+// readTopic yields the letters in a topic; it returns what kept it from reaching one.
+func (s settings) readTopic(ctx context.Context, name string, w state.Workflow, yield func(bridge.DeadLetter, error) bool) (err error) {
+	client, err := s.dialKafka(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	topic, err := client.Topic(ctx, name)
+	if errors.Is(err, bridge.ErrMissing) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for l, err := range kafkastream.ReadDeadLetters(ctx, client, name, letterStamp(w, w.Pinned.Source, topic)) {
+		if !yield(l, err) {
+			return nil
+		}
+	}
+	return nil
+}
