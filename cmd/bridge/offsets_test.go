@@ -12,6 +12,7 @@ import (
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/positions"
 	"github.com/kinesis-msk-bridge/bridge/positions/leasetable"
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
 )
 
 // fullMove is a plan with every field set.
@@ -77,5 +78,22 @@ func TestKeptPlanGolden(t *testing.T) {
 		if _, err := decodeKept([]byte(bad)); !errors.Is(err, bridge.ErrState) {
 			t.Errorf("%s: %v, want ErrState", what, err)
 		}
+	}
+}
+
+// An aggregate that was forwarded whole is consumed with its last user record, by entry and
+// by index; where aggregates are taken apart each user record is for itself.
+func TestOpaqueAggregates(t *testing.T) {
+	w := kafkastream.Written{Placed: bridge.Placed{Origin: bridge.Coordinate{Position: bridge.Position{Seq: "9"}}}, Subs: 3}
+	half, all := positions.Through(bridge.Position{Seq: "9", Sub: 1}), positions.Through(bridge.Position{Seq: "9", Sub: 2})
+	if e := entryOf(w, true); half.Consumed(e) || !all.Consumed(e) {
+		t.Errorf("whole: %+v", e)
+	}
+	if e := entryOf(w, false); !half.Consumed(e) {
+		t.Errorf("taken apart: %+v", e)
+	}
+	index := wholeRecords([]bridge.IndexEntry{{Below: map[string]bridge.Position{"a": {Seq: "9"}, "b": {}}}})
+	if below := index[0].Below; all.Covers(below["a"]) || !below["b"].IsZero() {
+		t.Errorf("index: %v", below)
 	}
 }
