@@ -38,7 +38,7 @@ import (
 type consumption struct {
 	rows    []int
 	headers [][]byte
-	next    map[int]int64 // per partition, the offset behind the last record
+	last    map[string]string // of Kinesis, the last sequence number of each shard
 }
 
 func (c consumption) set() map[int]bool {
@@ -65,6 +65,7 @@ type moving struct {
 	t      *testing.T
 	j      *job
 	dynamo *servers.DynamoDB
+	stream *kinesistest.Stream // the new one, if there is one
 	app    string
 	group  string
 }
@@ -132,8 +133,9 @@ func (m *moving) kcl(version string, limits map[string]int) consumption {
 		m.t.Fatal(err)
 	}
 	m.run(cmd)
-	var c consumption
+	c := consumption{last: map[string]string{}}
 	for f := range fields(m.t, out) {
+		c.last[f[0]] = f[1]
 		c.rows = append(c.rows, rowNumber(m.t, f[3]))
 	}
 	return c
@@ -206,12 +208,9 @@ func (m *moving) java(mode string, limits map[int]int) consumption {
 		m.t.Fatal(err)
 	}
 	m.run(cmd)
-	c := consumption{next: map[int]int64{}}
+	var c consumption
 	for f := range fields(m.t, out) {
-		p, _ := strconv.Atoi(f[0])
-		offset, _ := strconv.ParseInt(f[1], 10, 64)
 		header, _ := hex.DecodeString(f[2])
-		c.next[p] = offset + 1
 		c.headers = append(c.headers, header)
 		c.rows = append(c.rows, rowNumber(m.t, f[3]))
 	}
@@ -370,6 +369,7 @@ func TestIntegrationConsumersMoveThereAndBack(t *testing.T) {
 	d := startDynamoDB(t)
 	for _, version := range []string{servers.KCL3, servers.KCL2} {
 		t.Run("KCL "+version, func(t *testing.T) {
+			t.Parallel() // an application mostly waits
 			rows := numbered(t, 3000)
 			srv := newKinesis(t, noRates)
 			s, err := srv.CreateStream("source", 3)
@@ -461,31 +461,62 @@ func filtered(t *testing.T, c consumption, cut map[string]string) (out consumpti
 }
 
 // A topic is mirrored to a new stream in a format that the KCL reads; its group stops in
-// the middle, and a real application begins on the new stream.
+// the middle, and a real application begins on the new stream. It is moved back, too.
 func TestIntegrationConsumersMoveToANewStream(t *testing.T) {
 	d := startDynamoDB(t)
 	for _, format := range []string{"raw", "kpl"} {
 		t.Run(format, func(t *testing.T) {
-			rows := numbered(t, 3000)
-			srv := newKinesis(t, noRates)
-			topic := unique("leaving")
-			createTopic(t, bench.kafka.Brokers(), topic, 6)
-			produce(t.Context(), t, bench.kafka.Brokers(), topic, rows, 6, 1_000_000)
-			j := newJob(t, toKinesis, srv, unique("new"), topic)
-			j.format = format
-			m := newMoving(t, j, d)
-			j.catchUp("state")
-			all := m.topic()
-			half, zero := map[int]int{}, map[int32]int64{}
-			for p, list := range all {
-				half[p], zero[int32(p)] = len(list)*(20+10*p)/100, 0
-			}
-			commitOffsets(t, j.brokers, m.group, topic, zero)
-			before := m.java("commit", half).set()
-			plan := m.move()
+			t.Parallel()
+			m, before, plan, rows := toNewStream(t, d, format)
 			m.equation("to a new stream", before, m.kcl(servers.KCL3, nil), rows, plan.Result.Replays)
 		})
 	}
+	t.Run("raw and back", func(t *testing.T) {
+		t.Parallel()
+		m, _, _, rows := toNewStream(t, d, "raw")
+		limits := map[string]int{}
+		for i, shard := range m.stream.Shards() {
+			limits[shard.ID] = 40 + 50*i
+		}
+		// What the application has consumed of a shard is all up to its last record there.
+		consumed := map[int]bool{}
+		for shard, last := range m.kcl(servers.KCL3, limits).last {
+			records, err := m.stream.Records(shard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range records {
+				consumed[rowNumber(t, string(r.Data))] = true
+				if r.SequenceNumber == last {
+					break
+				}
+			}
+		}
+		back := m.move("--back", "--allow-rewind")
+		m.equation("and back to the topic", consumed, m.java("look", nil), rows, back.Result.Replays)
+	})
+}
+
+// toNewStream mirrors a topic and moves its group, which has consumed a part of it.
+func toNewStream(t *testing.T, d *servers.DynamoDB, format string) (m *moving, before map[int]bool, plan planned, rows []checker.Row) {
+	t.Helper()
+	rows = numbered(t, 3000)
+	srv := newKinesis(t, noRates)
+	topic := unique("leaving")
+	createTopic(t, bench.kafka.Brokers(), topic, 6)
+	produce(t.Context(), t, bench.kafka.Brokers(), topic, rows, 6, 0)
+	j := newJob(t, toKinesis, srv, unique("new"), topic)
+	j.format = format
+	m = newMoving(t, j, d)
+	j.catchUp("state")
+	m.stream = srv.Stream(j.stream)
+	part, zero := map[int]int{}, map[int32]int64{}
+	for p, list := range m.topic() {
+		part[p], zero[int32(p)] = len(list)*(20+10*p)/100, 0
+	}
+	commitOffsets(t, j.brokers, m.group, topic, zero)
+	before = m.java("commit", part).set()
+	return m, before, m.move(), rows
 }
 
 func commitOffsets(t *testing.T, brokers []string, group, topic string, next map[int32]int64) {

@@ -3,6 +3,7 @@ package positions
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/kinesis-msk-bridge/bridge"
 )
@@ -166,7 +167,9 @@ func (f *Forward) checkMirror(p *Plan) {
 	for _, name := range sortedKeys(f.Consumed) {
 		b := f.Consumed[name]
 		row, known := rows[name]
-		// A row is forgotten once its partition has ended and its children have rows.
+		// A row is forgotten once its partition has ended and its children have rows. Of an
+		// aggregate all is carried at once.
+		row.Position.Sub = math.MaxUint32
 		if !known || row.Ended || b.All || b.IsZero() || !b.Until.IsZero() || row.Position.Compare(b.At) >= 0 {
 			continue
 		}

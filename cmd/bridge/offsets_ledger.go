@@ -128,44 +128,45 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
+// An intentID is the place of an intent in the ledger.
+type intentID struct {
+	entry string
+	index int
+}
+
 // readLedger returns what the ledger says is stored, each shard in its order, and whether
 // its beginning is gone.
 func (r *relocation) readLedger(ctx context.Context) (map[string][]positions.Entry, bool, error) {
-	type intent struct {
-		entry string
-		index int
-	}
-	intents := map[intent]bridge.Intent{}
-	out := map[string][]positions.Entry{}
 	extents, err := r.ledgerExtents(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	trimmed := len(extents) > 0 && extents[0].First > 0
+	intents, fates := map[intentID]bridge.Intent{}, map[intentID]bridge.Settled{}
 	for e, err := range kafkastream.ReadLedger(ctx, r.kafka, r.workflow.Name, 0, r.workflow.Key, r.topic.Identity()) {
 		if err != nil {
 			return nil, false, err
 		}
+		// A result can be told twice, after an answer that was lost; the last one counts.
 		for _, s := range e.Settled {
-			id := intent{s.Entry.Seq, s.Index}
-			in, ok := intents[id]
-			if !ok {
-				trimmed = true
-				continue
-			}
-			delete(intents, id)
-			if s.Stored && in.Origin.Stream == r.topic.Identity().String() {
-				out[s.Partition] = append(out[s.Partition], positions.Entry{
-					At: s.Position, Source: in.Origin.Partition, First: in.Origin.Position, Time: in.Time,
-				})
-			}
+			fates[intentID{s.Entry.Seq, s.Index}] = s
 		}
 		for i, in := range e.Intents {
-			intents[intent{e.At.Seq, i}] = in
+			intents[intentID{e.At.Seq, i}] = in
+		}
+	}
+	out := map[string][]positions.Entry{}
+	for id, s := range fates {
+		in, ok := intents[id]
+		trimmed = trimmed || !ok
+		if ok && s.Stored && in.Origin.Stream == r.topic.Identity().String() {
+			out[s.Partition] = append(out[s.Partition], positions.Entry{
+				At: s.Position, Source: in.Origin.Partition, First: in.Origin.Position, Time: in.Time,
+			})
 		}
 	}
 	for _, list := range out {
-		slices.SortStableFunc(list, func(a, b positions.Entry) int { return a.At.Compare(b.At) })
+		slices.SortFunc(list, func(a, b positions.Entry) int { return a.At.Compare(b.At) })
 	}
 	return out, trimmed, nil
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"strconv"
 	"strings"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/kpl"
 	"github.com/kinesis-msk-bridge/bridge/positions"
 	"github.com/kinesis-msk-bridge/bridge/positions/leasetable"
 	"github.com/kinesis-msk-bridge/bridge/state"
@@ -119,6 +121,9 @@ func (r *relocation) look(ctx context.Context) (t trail, err error) {
 // watermark counts.
 func (r *relocation) topicTarget(ctx context.Context, t trail, undecided bool) (positions.Target, error) {
 	out := positions.Target{Index: t.index}
+	if r.opaque() {
+		out.Index = wholeRecords(t.index)
+	}
 	extents, err := r.kafka.Extents(ctx, r.topic)
 	if err != nil {
 		return out, err
@@ -160,10 +165,38 @@ func (r *relocation) topicEntries(ctx context.Context, c kafkastream.WrittenConf
 			if err == nil && w.Origin.Stream != r.stream.String() {
 				continue
 			}
-			e := positions.Entry{At: w.Position, Source: w.Origin.Partition, First: w.Origin.Position, Time: w.Time, Copied: w.Copied}
-			if !yield(e, err) || err != nil {
+			if !yield(entryOf(w, r.opaque()), err) || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// opaque reports whether the mirror forwards aggregates whole.
+func (r *relocation) opaque() bool { return r.Config.Kinesis.Aggregation == kpl.Opaque.String() }
+
+// entryOf is what stands on the topic. An aggregate that was forwarded whole is consumed
+// once its last user record is.
+func entryOf(w kafkastream.Written, opaque bool) positions.Entry {
+	e := positions.Entry{At: w.Position, Source: w.Origin.Partition, First: w.Origin.Position, Time: w.Time, Copied: w.Copied}
+	if opaque && w.Subs > 1 {
+		e.Last = bridge.Position{Seq: e.First.Seq, Sub: w.Subs - 1}
+	}
+	return e
+}
+
+// wholeRecords says of index entries that name aggregates by their first user record that
+// all of the aggregate may stand there.
+func wholeRecords(index []bridge.IndexEntry) []bridge.IndexEntry {
+	out := make([]bridge.IndexEntry, len(index))
+	for i, e := range index {
+		out[i] = bridge.IndexEntry{Partition: e.Partition, Position: e.Position, Below: map[string]bridge.Position{}}
+		for source, at := range e.Below {
+			if !at.IsZero() {
+				at.Sub = math.MaxUint32
+			}
+			out[i].Below[source] = at
+		}
+	}
+	return out
 }

@@ -52,6 +52,8 @@ type Written struct {
 	bridge.Placed
 	// Time is that of the source record, as its header says.
 	Time time.Time
+	// Subs is how many user records the Kinesis record held that this one came from.
+	Subs uint32
 	// Copied says that another producer wrote it: somebody copied the mirror's record.
 	Copied bool
 }
@@ -86,11 +88,11 @@ func (c *Client) Written(ctx context.Context, w WrittenConfig) iter.Seq2[Written
 				yield(Written{}, err)
 				return
 			}
-			origin, when, ok := judge(w.Stamp, rec)
+			origin, says, ok := judge(w.Stamp, rec)
 			if !ok {
 				continue
 			}
-			found := Written{Time: when, Copied: !slices.Contains(w.Producers, rec.ProducerID)}
+			found := Written{Time: says.Time, Subs: says.Subs, Copied: !slices.Contains(w.Producers, rec.ProducerID)}
 			found.Partition, found.Position, found.Origin = strconv.Itoa(int(w.Partition)), bridge.OffsetPosition(rec.Offset), origin
 			if !yield(found, nil) {
 				return
@@ -99,16 +101,15 @@ func (c *Client) Written(ctx context.Context, w WrittenConfig) iter.Seq2[Written
 	}
 }
 
-// judge reads the coordinate and the time of a record, if it is one of the stamp's
-// workflow.
-func judge(stamp *bridge.Stamp, rec fetchedRecord) (bridge.Coordinate, time.Time, bool) {
+// judge reads the header of a record, if it is one of the stamp's workflow.
+func judge(stamp *bridge.Stamp, rec fetchedRecord) (bridge.Coordinate, bridge.Provenance, bool) {
 	for i := len(rec.Headers) - 1; i >= 0; i-- {
 		if string(rec.Headers[i].Key) == bridge.ProvenanceHeader {
 			origin, p, mark := stamp.Judge(rec.Headers[i].Value, rec.Key, rec.Value)
-			return origin, p.Time, mark == bridge.Ours
+			return origin, p, mark == bridge.Ours
 		}
 	}
-	return bridge.Coordinate{}, time.Time{}, false
+	return bridge.Coordinate{}, bridge.Provenance{}, false
 }
 
 // ReadProducers returns the producer ids that a task of a workflow ever wrote with, none
