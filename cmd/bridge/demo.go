@@ -37,7 +37,8 @@ func (a *app) demoCommand() *cli.Command {
 		Description: `Starts a Kinesis and a Kafka in this process, lets a producer write the flights of January
 2013 (27,004 records, key = the aircraft's tail number), and mirrors them Kinesis → Kafka →
 Kinesis while it writes and while shards are split and merged. Then reads all three with
-code that shares nothing with the mirror and compares them record by record.
+code that shares nothing with the mirror and compares them record by record. At the end
+bridge verify does the same in its own way, and the report of it is kept.
 
 Examples:
    bridge demo
@@ -99,6 +100,7 @@ type demo struct {
 	back     *mirrorRun
 	there    comparison // stream → topic
 	again    comparison // stream → second stream
+	signed   struct{ there, again demoReport }
 }
 
 func (d *demo) run(ctx context.Context) error {
@@ -113,7 +115,10 @@ func (d *demo) run(ctx context.Context) error {
 		return err
 	}
 	d.took = time.Since(d.began)
-	return d.compare(ctx)
+	if err := d.compare(ctx); err != nil {
+		return err
+	}
+	return d.report(ctx)
 }
 
 // start brings up both services and writes the two configurations that a user would.

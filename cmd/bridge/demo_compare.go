@@ -135,6 +135,8 @@ type demoResult struct {
 	Changed    int        `json:"changed"`
 	Duplicated int        `json:"duplicated"`
 	Reordered  int        `json:"reordered"`
+	Report     demoReport `json:"report"`      // of Kinesis → Kafka
+	ReportBack demoReport `json:"report_back"` // of Kafka → Kinesis
 }
 
 func (d *demo) result() demoResult {
@@ -143,11 +145,13 @@ func (d *demo) result() demoResult {
 		keys[r.Tail] = true
 	}
 	return demoResult{
-		Consistent: d.there.clean() && d.again.clean() && d.there.Records == d.n && d.again.Records == d.n,
-		Seconds:    d.took.Round(100 * time.Millisecond).Seconds(), Seed: d.seed, Keys: len(keys), Reshards: d.reshards,
+		Consistent: d.there.clean() && d.again.clean() && d.there.Records == d.n && d.again.Records == d.n &&
+			d.signed.there.clean() && d.signed.again.clean(),
+		Seconds: d.took.Round(100 * time.Millisecond).Seconds(), Seed: d.seed, Keys: len(keys), Reshards: d.reshards,
 		Faults: faulted(d.kinesis), Forward: d.there, Back: d.again,
 		Lost: d.there.Lost + d.again.Lost, Changed: d.there.Changed + d.again.Changed,
 		Duplicated: d.there.Duplicated + d.again.Duplicated, Reordered: d.there.Reordered + d.again.Reordered,
+		Report: d.signed.there, ReportBack: d.signed.again,
 	}
 }
 
@@ -187,7 +191,8 @@ func (d *demo) print(w io.Writer) error {
 	if !r.Consistent {
 		verdict = fmt.Sprintf("THE STREAMS DIFFER. See whether it happens again: bridge demo --seed %d", d.seed)
 	}
-	_, err := fmt.Fprintf(w, "\n  %s\n", verdict)
+	fmt.Fprintf(w, "\n  %s\n", verdict)
+	_, err := fmt.Fprintf(w, "  bridge verify: %s there, %s back. The reports:\n  %s\n  %s\n", r.Report.Verdict, r.ReportBack.Verdict, r.Report.HTML, r.ReportBack.HTML)
 	return err
 }
 
