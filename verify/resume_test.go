@@ -53,7 +53,7 @@ func TestKilledRunsSayTheSame(t *testing.T) {
 	} {
 		t.Run(d.name, func(t *testing.T) {
 			var total killings
-			for seed := range uint64(runs(2, 30)) {
+			for seed := range uint64(runs(3, 30)) {
 				synctest.Test(t, func(t *testing.T) { total.add(killAndResume(t, seed, d.from, d.to, d.ledger)) })
 				if t.Failed() {
 					return
@@ -88,10 +88,11 @@ func killAndResume(t *testing.T, seed uint64, from, to memstream.Flavour, ledger
 	dst, log := c.write()
 	verifier := func(k *keeper) *verify.Verifier {
 		v := w.verifier(dst)
-		v.Store, v.SaveEvery = k, 20*time.Millisecond
+		v.Store, v.SaveEvery = k, 400*time.Millisecond
 		if ledger {
 			v.Ledger = log
 			v.InPieces(20)
+			v.SaveEvery = 50 * time.Millisecond // it reads without waiting
 		}
 		return v
 	}
@@ -101,7 +102,11 @@ func killAndResume(t *testing.T, seed uint64, from, to memstream.Flavour, ledger
 	for try := 0; ; try++ {
 		ctx, cancel := context.WithCancel(t.Context())
 		// While both sides are read, or in the long wait for the second look.
-		moment := time.Duration(w.rng.IntN(2000>>w.rng.IntN(8))) * time.Millisecond
+		span := 2000
+		if ledger {
+			span = 500 // there it takes less time
+		}
+		moment := time.Duration(w.rng.IntN(span>>w.rng.IntN(5))) * time.Millisecond
 		if w.rng.IntN(3) == 0 {
 			moment = time.Duration(w.rng.IntN(180)) * time.Second
 		}

@@ -57,6 +57,24 @@ func (r *run) save(ctx context.Context) error {
 }
 
 func (r *run) encode() ([]byte, error) {
+	raw, err := r.freeze()
+	if err != nil {
+		return nil, fmt.Errorf("save the run: %w", err)
+	}
+	var out bytes.Buffer
+	z, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
+	if err != nil {
+		return nil, fmt.Errorf("save the run: %w", err)
+	}
+	_, err = z.Write(raw)
+	if err := errors.Join(err, z.Close()); err != nil {
+		return nil, fmt.Errorf("save the run: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// freeze is the book at one moment.
+func (r *run) freeze() ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, s := range r.Sources {
@@ -65,15 +83,8 @@ func (r *run) encode() ([]byte, error) {
 		}
 	}
 	var out bytes.Buffer
-	z, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
-	if err != nil {
-		return nil, fmt.Errorf("save the run: %w", err)
-	}
-	err = gob.NewEncoder(z).Encode(&r.book)
-	if err := errors.Join(err, z.Close()); err != nil {
-		return nil, fmt.Errorf("save the run: %w", err)
-	}
-	return out.Bytes(), nil
+	err := gob.NewEncoder(&out).Encode(&r.book)
+	return out.Bytes(), err
 }
 
 // load takes up what an earlier process left.
