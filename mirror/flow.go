@@ -138,6 +138,7 @@ func (f *flow) carry(ctx context.Context, b bridge.Batch) error {
 		fn(len(recs))
 	}
 	f.r.underWay.Add(int64(len(recs)))
+	page := f.carried(recs)
 	if err := f.write(ctx, recs, w); err != nil {
 		return err
 	}
@@ -145,7 +146,21 @@ func (f *flow) carry(ctx context.Context, b bridge.Batch) error {
 	counts.Written += int64(len(recs))
 	f.r.tracker.done(f.part.ID, w, b, counts)
 	f.r.goal.saw(f.part.ID, b, newest)
+	if fn := f.r.m.Hooks.Carried; fn != nil {
+		fn(page)
+	}
 	return nil
+}
+
+// carried describes records before they are written, which overwrites them.
+func (f *flow) carried(recs []bridge.Record) Carried {
+	c := Carried{Partition: f.part.ID, Records: int64(len(recs))}
+	if len(recs) == 0 || f.r.m.Hooks.Carried == nil {
+		return c
+	}
+	c.Bytes = size(recs) - c.Records*recordOverhead
+	c.Oldest, c.Newest = recs[0].Time, recs[len(recs)-1].Time
+	return c
 }
 
 // pick routes the records of a page and leaves out those that need not be written:
