@@ -146,7 +146,7 @@ func (f *flow) carry(ctx context.Context, b bridge.Batch) error {
 		fn(len(recs))
 	}
 	f.r.underWay.Add(int64(len(recs)))
-	n := int64(len(recs))
+	n, page := int64(len(recs)), f.carried(recs)
 	dead, err := f.write(ctx, recs, w)
 	if err != nil {
 		return err
@@ -156,7 +156,21 @@ func (f *flow) carry(ctx context.Context, b bridge.Batch) error {
 	counts.DeadLettered += dead
 	f.r.tracker.done(f.part.ID, w, b, counts)
 	f.r.goal.saw(f.part.ID, b, newest)
+	if fn := f.r.m.Hooks.Carried; fn != nil {
+		fn(page)
+	}
 	return nil
+}
+
+// carried describes records before they are written, which overwrites them.
+func (f *flow) carried(recs []bridge.Record) Carried {
+	c := Carried{Partition: f.part.ID, Records: int64(len(recs))}
+	if len(recs) == 0 || f.r.m.Hooks.Carried == nil {
+		return c
+	}
+	c.Bytes = size(recs) - c.Records*recordOverhead
+	c.Oldest, c.Newest = recs[0].Time, recs[len(recs)-1].Time
+	return c
 }
 
 // pick routes the records of a page and leaves out those that need not be written:

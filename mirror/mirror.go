@@ -70,6 +70,8 @@ type Hooks struct {
 	// Started and Ended are called when the flow of a partition begins, and when the
 	// partition's end is durable.
 	Started, Ended func(partition string)
+	// Carried is called with each page that is done, also with empty ones.
+	Carried func(Carried)
 	// Handed is called when n records are given to the sink for the first time.
 	Handed func(n int)
 	// Dropped is called with each record that the rules of its format keep from readers,
@@ -77,6 +79,16 @@ type Hooks struct {
 	// that is durable.
 	Dropped      func(at bridge.Coordinate, reason error)
 	DeadLettered func(bridge.DeadLetter)
+}
+
+// A Carried is a page that is done.
+type Carried struct {
+	Partition string
+	// Records and Bytes were written to the target; Bytes are those of keys, values and
+	// headers.
+	Records, Bytes int64
+	// Oldest and Newest are when the first and the last of them arrived at the source.
+	Oldest, Newest time.Time
 }
 
 // Rewound counts copies that an adapter saw land on the target after the first one.

@@ -20,7 +20,8 @@ type Progress struct {
 // than what is checkpointed.
 type PartitionProgress struct {
 	bridge.Row
-	Lag     time.Duration // behind the newest record; negative if not known
+	Lag     time.Duration // behind the newest record when last asked; negative if not known
+	Asked   time.Time     // when the source was asked for the last page that is done; zero if never
 	Waiting []string      // parents whose end is not checkpointed yet
 }
 
@@ -50,7 +51,7 @@ func (t *tracker) progress() (bridge.Counts, []PartitionProgress) {
 	defer t.mu.Unlock()
 	var out []PartitionProgress
 	for _, s := range t.rows {
-		out = append(out, PartitionProgress{Row: s.Row, Lag: s.lag})
+		out = append(out, PartitionProgress{Row: s.Row, Lag: s.lag, Asked: s.asked})
 	}
 	return t.counts, out
 }

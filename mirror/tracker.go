@@ -30,6 +30,7 @@ type rowState struct {
 	moved   bool          // since the last checkpoint
 	durable bool          // the end is in a saved checkpoint
 	lag     time.Duration // behind the newest record; negative if not known
+	asked   time.Time     // for the last page that is done
 }
 
 // An indexState is on its way to the next entry of one target partition.
@@ -265,7 +266,7 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 	if b.Behind == 0 {
 		s.Tip = b.Asked
 	}
-	s.lag = b.Behind
+	s.lag, s.asked = b.Behind, b.Asked
 	t.counts.Add(c)
 	t.close(w)
 	for p, g := range w.got {

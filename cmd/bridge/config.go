@@ -30,6 +30,7 @@ type config struct {
 	Memory             size          `json:"memory,omitempty" default:"1GiB" min:"16MiB" max:"1024GiB" jsonschema:"bytes of records that are held at a time; with less than 16 MiB a partition, fewer of them are read at once"`
 	Tasks              int           `json:"tasks,omitempty" default:"1" min:"1" max:"1" later:">1" jsonschema:"slices of the work"`
 	Verify             verifyConfig  `json:"verify,omitzero" jsonschema:"how verify compares"`
+	Metrics            metricsConfig `json:"metrics,omitzero" jsonschema:"what a running mirror shows of itself on this machine"`
 	NullKeys           string        `json:"null_keys,omitempty" default:"spread" enum:"spread,partition-order" jsonschema:"kafka-to-kinesis: null keys carry no order (spread) or keep that of their partition (partition-order)"`
 }
 
@@ -108,6 +109,10 @@ type verifyConfig struct {
 	Settle    duration `json:"settle,omitempty" default:"60s" min:"10ms" max:"24h" jsonschema:"how long a difference must last before it is reported"`
 	Window    duration `json:"window,omitempty" default:"15m" min:"100ms" max:"24h" jsonschema:"longest time that one window of records covers"`
 	ReadShare share    `json:"read_share,omitempty" default:"0.5" min:"0.01" max:"1" jsonschema:"part of each shard's read limit that verify may use; consumers share the rest"`
+}
+
+type metricsConfig struct {
+	Listen string `json:"listen,omitempty" jsonschema:"address of this machine, such as 127.0.0.1:9464, that answers /metrics (Prometheus), /healthz, /readyz and /progress, which status --watch asks; nothing listens without it"`
 }
 
 // The directions.

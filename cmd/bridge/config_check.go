@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/kinesis-msk-bridge/bridge/metrics"
 )
 
 // A checker judges settings against each other.
@@ -29,6 +31,11 @@ func (l *loaded) check(broken map[string]bool) []fault {
 	c.consumerList()
 	c.deadLetters()
 	c.direction()
+	if c.Metrics.Listen != "" {
+		if err := metrics.CheckAddress(c.Metrics.Listen); err != nil {
+			c.fault("metrics.listen", "an address such as 127.0.0.1:9464; a proxy or an agent on this machine can pass it on", "%s", err)
+		}
+	}
 	return c.faults
 }
 

@@ -49,6 +49,8 @@ func params() testscript.Params {
 			"jsonpath":  cmdJSON,
 			"signal":    cmdSignal,
 			"same":      cmdSame,
+			"port":      cmdPort,
+			"get":       cmdGet,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[storyKey{}] = &story{}

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/metrics"
 	"github.com/kinesis-msk-bridge/bridge/mirror"
 	"github.com/kinesis-msk-bridge/bridge/state"
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
@@ -31,6 +33,8 @@ type settings struct {
 	Begun  bool // the workflow has a state, so that nothing it needs is made anew
 	// Gate holds the mirror back as it is wanted; nil never does.
 	Gate *mirror.Gate
+	// Hooks of the mirror; they outlive one that is begun anew.
+	Hooks mirror.Hooks
 	// Reading is how a stream is read; zero as the service allows.
 	Reading kinesisstream.SourceConfig
 }
@@ -65,6 +69,8 @@ type prepared struct {
 	// Key is the one that an earlier run left with the workflow's checkpoints, zero if
 	// there is none.
 	Key bridge.WorkflowKey
+	// Retention is how long the source keeps records, zero if that is not known or for ever.
+	Retention time.Duration
 }
 
 // A runner is a *mirror.Mirror.
@@ -119,7 +125,7 @@ func (a *app) mirrorRun(c *cli.Context) error {
 	}
 	a.warn(l)
 	collect(l.Memory, a.env)
-	r := &mirrorRun{settings: settings{Config: l, Run: o, Log: log.With("workflow", l.Workflow), Gate: &mirror.Gate{}}, store: openState(l)}
+	r := newMirrorRun(settings{Config: l, Run: o, Log: log.With("workflow", l.Workflow), Gate: &mirror.Gate{}})
 	stop := newStopper(c.Context, a.signals, o.ShutdownTimeout)
 	defer stop.done()
 	err = r.run(stop, a.adapters)
@@ -135,12 +141,38 @@ type mirrorRun struct {
 	store  state.Store
 	mark   *marker
 	runner runner
+	meter  *metrics.Exporter
 	began  time.Time
 
 	// Of watch only, once the mirror runs.
 	why     string // a person's reason for what is wanted
 	blind   bool   // the state could not be read the last time
 	tailing bool   // the backfill is over
+}
+
+func newMirrorRun(s settings) *mirrorRun {
+	r := &mirrorRun{settings: s, store: openState(s.Config)}
+	_, name, _ := strings.Cut(s.Config.Kinesis.StreamARN, ":stream/")
+	r.meter = metrics.New(metrics.Config{
+		Direction: s.Config.Direction, Stream: orWord(s.Config.Kinesis.Stream, name), Topic: s.Config.Kafka.Topic,
+		Gate: s.Gate, Version: thisBuild().Version,
+	})
+	r.Hooks = r.meter.Hooks()
+	return r
+}
+
+// serve shows the mirror on this machine, if that is configured, until done is called.
+func (r *mirrorRun) serve(ctx context.Context) (done func() error, err error) {
+	address := r.Config.Metrics.Listen
+	if address == "" {
+		return func() error { return nil }, nil
+	}
+	server, err := r.meter.Serve(ctx, address, r.Config.Workflow)
+	if err != nil {
+		return nil, err
+	}
+	r.Log.Info("shows itself on this machine", "metrics", "http://"+server.Address()+"/metrics")
+	return server.Close, nil
 }
 
 // run returns nil only if the goal was reached. All that can refuse comes before anything
@@ -165,6 +197,11 @@ func (r *mirrorRun) run(stop *stopper, with adapters) (err error) {
 		return atStart(stop, err)
 	}
 	defer func() { err = errors.Join(err, release()) }()
+	unserve, err := r.serve(ctx)
+	if err != nil {
+		return atStart(stop, err)
+	}
+	defer func() { err = errors.Join(err, unserve()) }()
 	if err := r.open(ctx, ends); err != nil {
 		return atStart(stop, err)
 	}
@@ -214,6 +251,7 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	if err != nil {
 		return err
 	}
+	r.meter.KeepsFor(found.Retention)
 	if err := r.configured(&found.Pinned); err != nil {
 		return err
 	}
@@ -241,6 +279,7 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	}
 	r.mark = &marker{store: r.store, log: r.Log}
 	r.runner = mirror
+	r.meter.Follow(mirror.Progress)
 	return nil
 }
 

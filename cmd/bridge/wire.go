@@ -131,6 +131,10 @@ func (p *pair) Prepare(ctx context.Context, pinned state.Pinned) (prepared, erro
 	if p.Config.Direction == kafkaToKinesis {
 		p.source, p.target = p.target, p.source
 	}
+	out.Retention = p.kinesis.Info().Retention
+	if p.Config.Direction == kafkaToKinesis {
+		out.Retention = time.Duration(max(p.topic.RetentionMs, 0)) * time.Millisecond
+	}
 	out.Pinned = state.Pinned{Source: p.source, Target: p.target, Partitions: p.topic.Partitions}
 	key, found, err := kafkastream.StoredKey(ctx, p.kafka, p.Config.Workflow)
 	if found {

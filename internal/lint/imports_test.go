@@ -75,6 +75,7 @@ var homes = []struct {
 	{"github.com/IBM/sarama", []string{"stream/kafkastream", "internal/bench"}},
 	{"github.com/urfave/cli", []string{"cmd/bridge"}},
 	{"github.com/hashicorp/go-multierror", []string{"cmd/bridge", "dualwrite", "cutover"}},
+	{"github.com/prometheus/client_golang", []string{"metrics"}},
 	{"github.com/twmb/franz-go", []string{"integration/checker"}},
 	{"github.com/rogpeppe/go-internal", nil},
 	{"go.uber.org/goleak", nil},
