@@ -99,10 +99,10 @@ func (j benchJob) mirror(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	r := &mirrorRun{store: openState(l), settings: settings{
+	r := newMirrorRun(settings{
 		Config: l, Run: runOptions{UntilCaughtUp: true}, Log: slog.New(slog.DiscardHandler),
 		Reading: kinesisstream.SourceConfig{PageRecords: j.Page, NoRates: true},
-	}}
+	})
 	stop := newStopper(ctx, nil, time.Second)
 	defer stop.done()
 	if err := r.run(stop, realAdapters()); err != nil {

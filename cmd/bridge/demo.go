@@ -180,7 +180,7 @@ state: file:%s%s
 		return nil, err
 	}
 	s := settings{Config: l, Run: runOptions{}, Log: slog.New(slog.DiscardHandler)}
-	return &mirrorRun{settings: s, store: openState(l)}, nil
+	return newMirrorRun(s), nil
 }
 
 // fault makes one call in twenty go wrong, in the ways that the service does.
