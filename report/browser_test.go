@@ -29,11 +29,14 @@ type view struct {
 }
 
 // pages are the reports that are looked at: every verdict with 1, 50 and 2,000 shards,
-// and one full of hostile texts.
+// and one full of hostile texts. All three of 2,000 are looked at in the full count.
 func pages(t *testing.T) map[string]*report.Report {
 	out := map[string]*report.Report{}
 	for _, n := range []int{1, 50, 2000} {
 		for name, w := range map[string]world{"consistent": fine, "inconsistent": damaged, "inconclusive": doubtful} {
+			if n == 2000 && name != "inconsistent" && os.Getenv("RUNS") != "100" {
+				continue // the largest ones take most of the time
+			}
 			if n == 2000 {
 				w = world{hours: w.hours, damage: w.damage * 40, holes: w.holes * 40, trimmed: w.trimmed * 40}
 			}
