@@ -74,7 +74,11 @@ func (t *Table) Check(ctx context.Context, c Changes) error {
 	for _, ch := range c.Items {
 		changed[ch.Key[strings.LastIndexByte(ch.Key, ':')+1:]] = true
 		if now := there[ch.Key]; !equal(now, ch.Before) && !equal(now, ch.After) {
-			return t.conflict(ch.Key, ch.Before, now)
+			want := ch.Before
+			if want == nil && now != nil {
+				want = ch.After
+			}
+			return t.conflict(ch.Key, want, now)
 		}
 	}
 	return t.holds(s, slices.DeleteFunc(slices.Clone(c.Want), func(l positions.Lease) bool { return changed[l.Shard] }))
@@ -136,11 +140,11 @@ func (t *Table) conflict(key string, want, there Raw) error {
 	what := ""
 	for _, name := range slices.Sorted(maps.Keys(union(want, there))) {
 		if a, b := (Raw{name: want[name]}), (Raw{name: there[name]}); want[name] == nil || there[name] == nil || !equal(a, b) {
-			what = " in " + name
+			what = " (" + name + ")"
 			break
 		}
 	}
-	return bridge.WithHint(fmt.Errorf("lease %s of table %s is not as it was when the plan was made%s: %w", key, t.name, what, bridge.ErrConflict),
+	return bridge.WithHint(fmt.Errorf("lease %s of table %s changed since the plan was made%s: %w", key, t.name, what, bridge.ErrConflict),
 		"make sure that the application is stopped, and plan again")
 }
 
