@@ -74,7 +74,11 @@ func (t *Table) Check(ctx context.Context, c Changes) error {
 	for _, ch := range c.Items {
 		changed[ch.Key[strings.LastIndexByte(ch.Key, ':')+1:]] = true
 		if now := there[ch.Key]; !equal(now, ch.Before) && !equal(now, ch.After) {
-			return t.conflict(ch.Key)
+			want := ch.Before
+			if want == nil && now != nil {
+				want = ch.After
+			}
+			return t.conflict(ch.Key, want, now)
 		}
 	}
 	return t.holds(s, slices.DeleteFunc(slices.Clone(c.Want), func(l positions.Lease) bool { return changed[l.Shard] }))
@@ -97,50 +101,60 @@ func (t *Table) holds(s *Snapshot, want []positions.Lease) error {
 	}
 	for _, l := range want {
 		now, ok := have[l.Shard]
-		same := now.Checkpoint == l.Checkpoint && now.Sub == l.Sub
-		if t.dialect == VMwareGoKCL {
-			same = now.Checkpoint == l.Checkpoint
-		}
+		same := now.Checkpoint == l.Checkpoint && (now.Sub == l.Sub || t.dialect == VMwareGoKCL)
 		if !ok || !same {
-			return t.conflict(l.Shard)
+			return bridge.WithHint(fmt.Errorf("lease %s of table %s says %s/%d and not %s/%d: %w", l.Shard, t.name, now.Checkpoint, now.Sub, l.Checkpoint, l.Sub, bridge.ErrConflict),
+				"make sure that the application is stopped, and plan again")
 		}
 	}
 	return nil
 }
+
+// moveTries bounds how often a write is tried whose condition did not hold although what is
+// there is what the condition says: somebody else was at the item in that very moment.
+const moveTries = 5
 
 // move writes to where from is. An item that is to already is left alone.
-func (t *Table) move(ctx context.Context, key string, from, to Raw) error {
-	there, err := t.get(ctx, key)
-	if err != nil {
-		return err
+func (t *Table) move(ctx context.Context, key string, from, to Raw) (err error) {
+	for range moveTries {
+		there, failed := t.get(ctx, key)
+		switch {
+		case failed != nil:
+			return errors.Join(err, failed)
+		case equal(there, to):
+			return nil // also after an answer that was lost
+		case err != nil && !errors.Is(err, bridge.ErrConflict):
+			return err
+		case !equal(there, from):
+			return t.conflict(key, from, there)
+		}
+		if err = t.write(ctx, key, from, to); err == nil {
+			return nil
+		}
 	}
-	switch {
-	case equal(there, to):
-		return nil
-	case !equal(there, from):
-		return t.conflict(key)
-	}
-	if err := t.write(ctx, key, from, to); err != nil {
-		return t.afterFailure(ctx, key, to, err)
-	}
-	return nil
+	return err
 }
 
-// afterFailure asks whether a write that failed took effect all the same.
-func (t *Table) afterFailure(ctx context.Context, key string, to Raw, failed error) error {
-	there, err := t.get(ctx, key)
-	switch {
-	case err == nil && equal(there, to):
-		return nil
-	case errors.Is(failed, bridge.ErrConflict):
-		return t.conflict(key)
+// conflict says what is not as it should be.
+func (t *Table) conflict(key string, want, there Raw) error {
+	what := ""
+	for _, name := range slices.Sorted(maps.Keys(union(want, there))) {
+		if a, b := (Raw{name: want[name]}), (Raw{name: there[name]}); want[name] == nil || there[name] == nil || !equal(a, b) {
+			what = " (" + name + ")"
+			break
+		}
 	}
-	return failed
-}
-
-func (t *Table) conflict(key string) error {
-	return bridge.WithHint(fmt.Errorf("lease %s of table %s is not as it was when the plan was made: %w", key, t.name, bridge.ErrConflict),
+	return bridge.WithHint(fmt.Errorf("lease %s of table %s changed since the plan was made%s: %w", key, t.name, what, bridge.ErrConflict),
 		"make sure that the application is stopped, and plan again")
+}
+
+func union(a, b Raw) Raw {
+	out := maps.Clone(a)
+	if out == nil {
+		out = Raw{}
+	}
+	maps.Copy(out, b)
+	return out
 }
 
 func (t *Table) get(ctx context.Context, key string) (Raw, error) {
@@ -215,7 +229,7 @@ func (t *Table) check(ctx context.Context, items []Change, want func(Change) Raw
 			return err
 		}
 		if !equal(there, want(ch)) {
-			return t.conflict(ch.Key)
+			return t.conflict(ch.Key, want(ch), there)
 		}
 	}
 	return nil
