@@ -19,7 +19,8 @@ import (
 type keeper struct {
 	mu    sync.Mutex
 	kept  []byte
-	saves int
+	saves int // until something is done
+	after func()
 	dead  bool
 }
 
@@ -32,11 +33,29 @@ func (k *keeper) Load(context.Context) ([]byte, error) {
 func (k *keeper) Save(_ context.Context, b []byte) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.dead {
-		k.kept = b
-		k.saves++
+	if k.dead {
+		return nil
+	}
+	k.kept = b
+	if k.saves--; k.saves == 0 {
+		k.after()
 	}
 	return nil
+}
+
+// live lets the keeper live until it has saved so often, and then for a moment.
+func (k *keeper) live(saves int, moment time.Duration, kill func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.dead, k.saves = false, saves
+	k.after = func() {
+		time.AfterFunc(moment, func() {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.dead = true
+			kill()
+		})
+	}
 }
 
 // A run that is killed at any moment, again and again, and resumed, says the same as one
@@ -53,14 +72,15 @@ func TestKilledRunsSayTheSame(t *testing.T) {
 	} {
 		t.Run(d.name, func(t *testing.T) {
 			var total killings
-			for seed := range uint64(runs(3, 30)) {
+			seeds := runs(3, 30)
+			for seed := range uint64(seeds) {
 				synctest.Test(t, func(t *testing.T) { total.add(killAndResume(t, seed, d.from, d.to, d.ledger)) })
 				if t.Failed() {
 					return
 				}
 			}
 			t.Logf("%d kills, %d of them found a run half done", total.kills, total.resumed)
-			if total.resumed*3 < total.kills {
+			if total.resumed*3 < total.kills || total.kills < 3*seeds {
 				t.Errorf("not exercised: %+v", total)
 			}
 		})
@@ -88,56 +108,48 @@ func killAndResume(t *testing.T, seed uint64, from, to memstream.Flavour, ledger
 	dst, log := c.write()
 	verifier := func(k *keeper) *verify.Verifier {
 		v := w.verifier(dst)
-		v.Store, v.SaveEvery = k, 400*time.Millisecond
+		v.Store, v.SaveEvery = k, 50*time.Millisecond
 		if ledger {
 			v.Ledger = log
 			v.InPieces(20)
-			v.SaveEvery = 50 * time.Millisecond // it reads without waiting
 		}
 		return v
 	}
-	dst.SetFaults(memstream.Rough(seed))
+	rough := memstream.Rough(seed)
+	slow := func(op memstream.Op) memstream.Fault {
+		f := rough(op)
+		if op.Kind == memstream.OpRead {
+			f.Delay = 40 * time.Millisecond
+			if f.Most == 0 {
+				f.Most = 15
+			}
+		}
+		return f
+	}
+	dst.SetFaults(slow)
+	w.src.SetFaults(slow)
 	whole := w.run(verifier(&keeper{}))
 	k := &keeper{}
-	for try := 0; ; try++ {
+	for range 12 {
 		ctx, cancel := context.WithCancel(t.Context())
-		// While both sides are read, or in the long wait for the second look.
-		span := 2000
-		if ledger {
-			span = 500 // there it takes less time
-		}
-		moment := time.Duration(w.rng.IntN(span>>w.rng.IntN(5))) * time.Millisecond
-		if w.rng.IntN(3) == 0 {
-			moment = time.Duration(w.rng.IntN(180)) * time.Second
-		}
-		time.AfterFunc(moment, func() {
-			k.mu.Lock()
-			defer k.mu.Unlock()
-			k.dead = true
-			cancel()
-		})
-		n.kills++
+		k.live(1+w.rng.IntN(4), time.Duration(w.rng.IntN(200))*time.Millisecond, cancel)
 		res, err := verifier(k).Run(ctx)
 		cancel()
 		if err == nil {
-			n.kills--
 			sameResult(t, seed, whole, res)
 			return n
 		}
 		if !errors.Is(err, context.Canceled) {
 			t.Fatalf("seed %d: a killed run ended with %v", seed, err)
 		}
-		k.mu.Lock()
-		if k.dead = false; k.kept != nil {
+		n.kills++
+		if res.Totals.TargetRecords > 0 {
 			n.resumed++
 		}
-		k.mu.Unlock()
-		if try > 20 {
-			res := w.run(verifier(k))
-			sameResult(t, seed, whole, res)
-			return n
-		}
 	}
+	k.live(0, 0, nil)
+	sameResult(t, seed, whole, w.run(verifier(k)))
+	return n
 }
 
 func sameResult(t *testing.T, seed uint64, want, got *verify.Result) {
