@@ -20,6 +20,8 @@ type partitionRow struct {
 	// TipSeconds is how long ago it was last seen to hold nothing more; null if never.
 	TipSeconds *float64 `json:"seen_empty_seconds_ago"`
 	Waiting    []string `json:"waiting_for,omitempty"` // parents
+	Why        string   `json:"why,omitempty"`         // what is wrong with it
+	rank       int      // how bad that is
 }
 
 func seconds(d time.Duration) *float64 {

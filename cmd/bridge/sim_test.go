@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,7 +26,9 @@ import (
 //	SIM_KEY      the key found with the checkpoints
 //	SIM_DRAIN    "never": a drain does not end; otherwise the run ends when drained
 //	SIM_READY    a file that is made when records move
+//	SIM_SHARDS   how many shards there are, some of them in trouble; see simShards
 type sim struct {
+	hooks mirror.Hooks
 	drain chan struct{}
 	once  sync.Once
 	mu    sync.Mutex
@@ -57,7 +60,7 @@ func simMain() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	a := &app{stdout: os.Stdout, stderr: os.Stderr, env: os.LookupEnv, signals: signals, adapters: adapters{
-		connect: func(ctx context.Context, _ settings) (session, error) {
+		connect: func(ctx context.Context, s settings) (session, error) {
 			if file := os.Getenv("SIM_CONNECT_WAITS"); file != "" {
 				if err := os.WriteFile(file, nil, 0o600); err != nil {
 					return nil, err
@@ -65,7 +68,7 @@ func simMain() {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}
-			return &sim{drain: make(chan struct{})}, simErr("CONNECT")
+			return &sim{drain: make(chan struct{}), hooks: s.Hooks}, simErr("CONNECT")
 		},
 		look: simLook,
 	}}
@@ -81,7 +84,7 @@ func (s *sim) Prepare(context.Context, state.Pinned) (prepared, error) {
 		parts = 13
 	}
 	name, incarnation, _ := strings.Cut(source, "@")
-	p := prepared{Pinned: state.Pinned{
+	p := prepared{Retention: 24 * time.Hour, Pinned: state.Pinned{
 		Source:     bridge.Identity{Name: "kinesis:arn:aws:kinesis:us-east-1:123456789012:" + name, Incarnation: "1769862615000" + incarnation},
 		Target:     bridge.Identity{Name: "kafka:PjIzoOFVQ0WVFzGfvlBPgA/orders", Incarnation: "abc"},
 		Partitions: parts,
@@ -111,6 +114,11 @@ func (s *sim) Run(ctx context.Context) error {
 	s.mu.Unlock()
 	if err := simErr("RUN"); err != nil {
 		return err
+	}
+	if n := simShards(); n > 1 {
+		for range 12 {
+			s.hooks.Retry("read", simShard(1), bridge.ErrThrottled, time.Second)
+		}
 	}
 	ready := os.Getenv("SIM_READY")
 	if ready == "" {
@@ -148,11 +156,49 @@ func (s *sim) Progress() mirror.Progress {
 	if os.Getenv("SIM_COUNTS") != "" {
 		p.Counts.Written--
 	}
+	if n := simShards(); n > 0 {
+		p.Partitions = simProgress(n, time.Now())
+	}
 	return p
+}
+
+func simShards() int {
+	n, err := strconv.Atoi(os.Getenv("SIM_SHARDS"))
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+func simShard(i int) string { return fmt.Sprintf("shardId-%012d", i) }
+
+// simProgress has shards that follow what comes, but: the second is throttled, the third
+// waits for the first, the fourth is 20 hours behind, and each tenth of the rest a minute.
+func simProgress(n int, at time.Time) []mirror.PartitionProgress {
+	out := make([]mirror.PartitionProgress, n)
+	for i := range out {
+		out[i] = mirror.PartitionProgress{Row: bridge.Row{Partition: simShard(i), Position: simPosition(i)}, Asked: at}
+		if i%10 == 9 {
+			out[i].Lag = time.Duration(i) * time.Second
+		}
+	}
+	if n > 3 {
+		out[1].Asked = at.Add(-10 * time.Minute)
+		out[2].Position, out[2].Waiting, out[2].Lag = bridge.Position{}, []string{simShard(0)}, -1
+		out[3].Lag = 20 * time.Hour
+	}
+	return out
+}
+
+func simPosition(i int) bridge.Position {
+	return bridge.Position{Seq: fmt.Sprintf("496700000000000000000000000000000000000000000000%08d", i)}
 }
 
 func simLook(_ context.Context, s settings, w state.Workflow) (sighting, error) {
 	at := time.Now()
+	if n := simShards(); n > 0 {
+		return simSighting(n, at), simErr("LOOK")
+	}
 	return sighting{
 		Fenced: true,
 		Checkpoint: bridge.Checkpoint{
@@ -163,6 +209,23 @@ func simLook(_ context.Context, s settings, w state.Workflow) (sighting, error) 
 			},
 		},
 	}, simErr("LOOK")
+}
+
+// simSighting is the checkpoint of simProgress, an hour old: the first was never seen
+// empty, the fourth not for long.
+func simSighting(n int, at time.Time) sighting {
+	cp := bridge.Checkpoint{At: at.Add(-time.Hour), Counts: bridge.Counts{Read: 1234567, Written: 1234567}}
+	for i := range n {
+		row := bridge.Row{Partition: simShard(i), Position: simPosition(i), Tip: at.Add(-time.Minute)}
+		switch i {
+		case 0:
+			row.Tip = time.Time{}
+		case 3:
+			row.Tip = at.Add(-20 * time.Hour)
+		}
+		cp.Rows = append(cp.Rows, row)
+	}
+	return sighting{Fenced: true, Checkpoint: cp}
 }
 
 // nilConnect makes the commands that move records exist, for tests that only look at them.

@@ -2,13 +2,13 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -39,28 +39,49 @@ type statusResult struct {
 	Endpoint  string          `json:"endpoint_url,omitempty"`
 	Keymap    string          `json:"keymap"`
 	// Checkpoint is when progress was last made durable.
-	Checkpoint        time.Time      `json:"checkpoint_at,omitzero"`
-	CheckpointSeconds *float64       `json:"checkpoint_age_seconds"`
-	Clean             bool           `json:"clean"`
-	Fenced            bool           `json:"fenced"`
-	Unfenced          string         `json:"unfenced_reason,omitempty"`
-	DeadLetters       string         `json:"dead_letters"` // where they go
-	Counts            bridge.Counts  `json:"counts"`
-	Balanced          bool           `json:"balanced"`
-	Partitions        []partitionRow `json:"partitions"`
+	Checkpoint        time.Time     `json:"checkpoint_at,omitzero"`
+	CheckpointSeconds *float64      `json:"checkpoint_age_seconds"`
+	Clean             bool          `json:"clean"`
+	Fenced            bool          `json:"fenced"`
+	Unfenced          string        `json:"unfenced_reason,omitempty"`
+	DeadLetters       string        `json:"dead_letters"` // where they go
+	Counts            bridge.Counts `json:"counts"`
+	Balanced          bool          `json:"balanced"`
+	// Live says that a running mirror was asked, and not only its last checkpoint;
+	// NotLive says why not.
+	Live    bool   `json:"live"`
+	NotLive string `json:"not_live_reason,omitempty"`
+	// Worst is the partition that is worst off, and why; empty if none is.
+	Worst      string         `json:"worst,omitempty"`
+	Partitions []partitionRow `json:"partitions"`
 }
+
+// notStarted is the phase before the first mirror run.
+const notStarted = "not started"
+
+// minInterval bounds how often a live screen looks.
+const minInterval = 100 * time.Millisecond
 
 func (a *app) statusCommand() *cli.Command {
 	return command(cli.Command{
 		Name:  "status",
 		Usage: "show how far the workflow is, on one screen",
 		Description: `Shows what is wanted and what the mirror does, both ends, how far each partition is, and
-what became of every record that was read. It changes nothing. A workflow that was never
-started is shown without reaching for either end.
+what became of every record that was read; the partition that is worst off comes first. It
+changes nothing. A workflow that was never started is shown without reaching for either end.
+
+Where metrics.listen is set and the mirror runs on this machine, it is asked how far each
+partition is behind and why; elsewhere only its last checkpoint is known. --watch draws one
+screen again and again, or where there is no terminal one line, until Ctrl-C.
 
 Examples:
    bridge status
+   bridge status --watch
    bridge status --config orders.yaml --output json`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "watch", Usage: "show it again and again"},
+			&cli.DurationFlag{Name: "interval", Value: 2 * time.Second, Usage: "how often --watch looks"},
+		},
 	}, a.status)
 }
 
@@ -73,24 +94,30 @@ func (a *app) status(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	w, _, err := openState(l).Load(c.Context)
+	v := &viewer{settings: settings{Config: l, Log: log.With("workflow", l.Workflow)}, look: a.adapters.look, store: openState(l)}
+	if c.Bool("watch") {
+		if a.json {
+			return usageHint(errors.New("--watch draws for people"), "run bridge status --output json as often as you need it")
+		}
+		if c.Duration("interval") < minInterval {
+			return usage(fmt.Errorf("--interval is at least %s", minInterval))
+		}
+		return v.watch(c.Context, a.signals, c.Duration("interval"), a.stdout)
+	}
+	res, err := v.see(c.Context, 0)
 	if err != nil {
 		return startError{err}
 	}
-	res := statusResult{
-		Workflow: l.Workflow, Direction: l.Direction, Phase: "not started", Endpoint: l.Kinesis.EndpointURL,
-		Keymap: l.Keymap, DeadLetters: l.DeadLetters, Partitions: []partitionRow{}, Balanced: true,
-	}
-	if w.Name == "" {
-		a.answer = res.answer("bridge mirror run")
+	if res.Phase == notStarted {
+		a.answer = res.answer(screen, 0, "bridge mirror run")
 		return nil
 	}
-	seen, err := a.adapters.look(c.Context, settings{Config: l, Log: log.With("workflow", l.Workflow)}, w)
-	if err != nil {
-		return startError{err}
+	width, height := screen, 0
+	if isTerminal(a.stdout) {
+		width, height = screenSize(a.stdout)
+		height-- // for the prompt
 	}
-	res.fill(w, seen, time.Now())
-	a.answer = res.answer()
+	a.answer = res.answer(width, height)
 	return nil
 }
 
@@ -118,21 +145,27 @@ func (s *statusResult) fill(w state.Workflow, seen sighting, at time.Time) {
 	})
 }
 
-func (s statusResult) answer(next ...string) *answer {
-	return &answer{result: s, nextSteps: next, text: func(w io.Writer) error { return s.write(w, next) }}
+func (s statusResult) answer(width, height int, next ...string) *answer {
+	return &answer{result: s, nextSteps: next, text: func(w io.Writer) error { return s.writeFor(w, next, width, height) }}
 }
 
-// screen is how wide a line of status may be.
+// screen is how wide a line of status is where nobody says how wide it may be.
 const screen = 80
+
+// fewRows is how many partitions are shown of more than fit on a small screen; JSON has
+// all of them.
+const fewRows = 10
 
 // maxRows is how many partitions fit on the screen; JSON has all of them.
 const maxRows = 40
 
-func (s statusResult) write(w io.Writer, next []string) error {
+// writeFor writes for a screen of that many columns and lines; 0 lines are as many as a
+// small screen has.
+func (s statusResult) writeFor(w io.Writer, next []string, width, height int) error {
 	var b strings.Builder
-	line := func(label, text string) { writeWrapped(&b, label, text) }
+	line := func(label, text string) { writeWrappedTo(&b, label, text, width) }
 	line(s.Workflow, s.Direction+", "+s.Phase)
-	if s.Phase == "not started" {
+	if s.Phase == notStarted {
 		line("next", strings.Join(next, ", "))
 		_, err := io.WriteString(w, b.String())
 		return err
@@ -154,7 +187,18 @@ func (s statusResult) write(w io.Writer, next []string) error {
 	if n := s.Counts.DeadLettered; n > 0 {
 		line("letters", grouped(n)+" in "+s.DeadLetters)
 	}
-	b.WriteString("\n" + s.table() + "\n")
+	line("partitions", census(s.Partitions))
+	if s.Worst != "" {
+		line("worst", s.Worst)
+	}
+	if s.NotLive != "" {
+		line("live", "no ("+s.NotLive+")")
+	}
+	most := fewRows
+	if height > 0 {
+		most = max(height-strings.Count(b.String(), "\n")-3, 1) // a blank line, a header, and one for the rest
+	}
+	b.WriteString("\n" + layout{width, most, s.Live}.table(s.Partitions) + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err
 }
@@ -199,34 +243,6 @@ func age(s float64) string {
 	return duration(d.Round(time.Minute)).String()
 }
 
-// table shows one partition a line.
-func (s statusResult) table() string {
-	t := table.NewWriter()
-	t.SetStyle(table.StyleLight)
-	t.Style().Options = table.OptionsNoBordersAndSeparators
-	t.Style().Format.Header = 0
-	t.SetAllowedRowLength(screen)
-	t.AppendHeader(table.Row{"partition", "position", "behind", "seen empty"})
-	for i, p := range s.Partitions {
-		if i == maxRows && len(s.Partitions) > maxRows+1 {
-			t.AppendRow(table.Row{fmt.Sprintf("and %d more", len(s.Partitions)-maxRows)})
-			break
-		}
-		behind, empty := "", "never"
-		switch {
-		case p.Ended:
-			behind, empty = "ended", ""
-		case p.LagSeconds != nil:
-			behind = age(*p.LagSeconds)
-		}
-		if p.TipSeconds != nil && !p.Ended {
-			empty = age(*p.TipSeconds) + " ago"
-		}
-		t.AppendRow(table.Row{shorten(p.Partition, 20), shorten(p.Position.String(), 26), behind, empty})
-	}
-	return t.Render()
-}
-
 // shorten keeps the end of a long text: the digits there are the ones that differ.
 func shorten(s string, width int) string {
 	if len(s) <= width {
@@ -237,7 +253,9 @@ func shorten(s string, width int) string {
 
 // writeWrapped writes a label and a text that is broken at blanks, or where there is
 // none anywhere, to fit the screen.
-func writeWrapped(b *strings.Builder, label, text string) {
+func writeWrapped(b *strings.Builder, label, text string) { writeWrappedTo(b, label, text, screen) }
+
+func writeWrappedTo(b *strings.Builder, label, text string, screen int) {
 	const indent = 12
 	line := fmt.Sprintf("%-*s", indent-1, label)
 	used := max(len(line), indent-1)

@@ -47,7 +47,7 @@ func runFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "quick", Usage: "look at ranges only; takes seconds, and is inconclusive at best"},
 		&cli.BoolFlag{Name: "final", Usage: "take a fence of all that is in the source, wait for the mirror, judge, then watch for stragglers"},
 		&cli.BoolFlag{Name: "continuous", Usage: "go on beside the mirror until stopped"},
-		&cli.DurationFlag{Name: "watch", Value: 10 * time.Second, Usage: "with --final: how long to watch for records behind the fence"},
+		&cli.DurationFlag{Name: "watch-for", Value: 10 * time.Second, Usage: "with --final: how long to watch for records behind the fence"},
 		&cli.DurationFlag{Name: "drain-timeout", Value: 10 * time.Minute, Usage: "with --final: how long the mirror may take to reach the fence"},
 		&cli.StringSliceFlag{Name: "from", Usage: "begin at this `TIME`, or behind PARTITION=POSITION (repeat for more partitions)"},
 		&cli.StringSliceFlag{Name: "to", Usage: "end at this `TIME`, or with PARTITION=POSITION (repeat for more partitions)"},
@@ -68,7 +68,7 @@ func runFlags() []cli.Flag {
 func verifyOptionsOf(c *cli.Context, l *loaded) (verifyOptions, error) {
 	o := verifyOptions{
 		Quick: c.Bool("quick"), Final: c.Bool("final"), Continuous: c.Bool("continuous"),
-		Watch: c.Duration("watch"), Drain: c.Duration("drain-timeout"),
+		Watch: c.Duration("watch-for"), Drain: c.Duration("drain-timeout"),
 		Partitions: c.StringSlice("partition"), Keys: c.StringSlice("key"),
 		Settle: time.Duration(l.Verify.Settle), Window: time.Duration(l.Verify.Window),
 		Samples: c.Int("samples"), MaxRepeats: c.Int64("max-repeats"),
@@ -95,7 +95,7 @@ func verifyOptionsOf(c *cli.Context, l *loaded) (verifyOptions, error) {
 		}
 	}
 	if o.Samples < 1 || o.Watch < 0 || o.Drain <= 0 {
-		return o, usage(errors.New("--samples and --drain-timeout take positive values, --watch none below 0"))
+		return o, usage(errors.New("--samples and --drain-timeout take positive values, --watch-for none below 0"))
 	}
 	var err error
 	if o.From, o.After, err = bound("from", c.StringSlice("from")); err != nil {

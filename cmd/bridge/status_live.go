@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge/metrics"
+)
+
+const (
+	liveTimeout = 2 * time.Second
+	maxLive     = 32 << 20 // of an answer; 20,000 shards take 4 MiB
+)
+
+// readLive asks a mirror on this machine how far it is.
+func readLive(ctx context.Context, address, workflow string) (l metrics.Live, err error) {
+	if address == "" {
+		return l, errors.New("only checkpoints are seen: metrics.listen is not set")
+	}
+	ctx, cancel := context.WithTimeout(ctx, liveTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/progress", nil)
+	if err != nil {
+		return l, err
+	}
+	// It is an address of this machine: no proxy, and nothing to keep open.
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	if err != nil {
+		return l, fmt.Errorf("only checkpoints are seen: nothing answers on this machine at %s", address)
+	}
+	defer func() { err = errors.Join(err, res.Body.Close()) }()
+	if res.StatusCode != http.StatusOK {
+		return l, fmt.Errorf("only checkpoints are seen: %s answers %s", address, res.Status)
+	}
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxLive)).Decode(&l); err != nil {
+		return l, fmt.Errorf("only checkpoints are seen: %s does not answer as a mirror does", address)
+	}
+	if l.Workflow != workflow {
+		return metrics.Live{}, fmt.Errorf("only checkpoints are seen: %s shows another workflow", address)
+	}
+	return l, nil
+}
+
+// addLive puts what a running mirror says of itself over what its checkpoint says.
+func (s *statusResult) addLive(l metrics.Live, err error) {
+	parts := map[string]*metrics.LivePart{}
+	if err != nil {
+		s.NotLive = err.Error()
+	} else if len(l.Partitions) > 0 {
+		s.Live, s.NotLive = true, ""
+		s.Counts, s.Balanced = l.Counts, l.Counts.Balanced()
+	} else {
+		s.NotLive = "the mirror is only starting"
+	}
+	for i := range l.Partitions {
+		parts[l.Partitions[i].Partition] = &l.Partitions[i]
+	}
+	for i := range s.Partitions {
+		row := &s.Partitions[i]
+		live := parts[row.Partition]
+		if live != nil && live.Ended {
+			row.Ended = true
+		}
+		row.explain(live, l.RetentionSeconds)
+		delete(parts, row.Partition)
+	}
+	for _, live := range l.Partitions {
+		if parts[live.Partition] == nil {
+			continue // was in the checkpoint
+		}
+		row := partitionRow{Partition: live.Partition, Ended: live.Ended}
+		row.explain(&live, l.RetentionSeconds)
+		s.Partitions = append(s.Partitions, row)
+	}
+	s.Worst = worst(s.Partitions)
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unicode/utf8"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/metrics"
+	"github.com/kinesis-msk-bridge/bridge/mirror"
+	"github.com/kinesis-msk-bridge/bridge/state"
+	"github.com/kinesis-msk-bridge/bridge/state/filestate"
+	"github.com/kinesis-msk-bridge/bridge/state/statetest"
+)
+
+// newViewer looks at n shards of the simulation.
+func newViewer(t *testing.T, dir string, n int) *viewer {
+	t.Helper()
+	store := filestate.New(dir, "orders")
+	if _, err := store.Swap(t.Context(), 0, statetest.Workflow("orders")); err != nil {
+		t.Fatal(err)
+	}
+	return &viewer{
+		settings: settings{Config: &loaded{config: config{Workflow: "orders"}}}, store: store,
+		look: func(context.Context, settings, state.Workflow) (sighting, error) {
+			return simSighting(n, time.Now()), nil
+		},
+	}
+}
+
+// liveOf is what a running mirror with n shards of the simulation says.
+func liveOf(n int) metrics.Live {
+	e := metrics.New(metrics.Config{})
+	e.KeepsFor(24 * time.Hour)
+	e.Follow(func() mirror.Progress { return mirror.Progress{Partitions: simProgress(n, time.Now())} })
+	e.Hooks().Retry("read", simShard(1), bridge.ErrThrottled, time.Second)
+	return e.Live("orders")
+}
+
+var andMore = regexp.MustCompile(`and [0-9]+ more`)
+
+// Whatever there is to show fits the screen, the worst on top, and the last line says how
+// many are not shown.
+func TestScreenFits(t *testing.T) {
+	for _, live := range []bool{true, false} {
+		for _, n := range []int{4, 400} {
+			for _, size := range [][2]int{{80, 24}, {200, 50}, {80, 50}, {200, 24}, {40, 10}} {
+				v := newViewer(t, filepath.Join(t.TempDir(), "state"), n)
+				res, err := v.see(t.Context(), 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if live {
+					res.addLive(liveOf(n), nil)
+				}
+				text, err := v.draw(res, size[0], size[1])
+				if err != nil {
+					t.Fatal(err)
+				}
+				lines := strings.Split(regexp.MustCompile(`\x1b\[[?0-9]*[A-Za-z]`).ReplaceAllString(text, ""), "\r\n")
+				if len(lines) > size[1] {
+					t.Errorf("live %t: %d shards take %d lines of a screen of %d", live, n, len(lines), size[1])
+				}
+				for _, l := range lines {
+					if w := utf8.RuneCountInString(strings.TrimRight(l, " ")); w > size[0] {
+						t.Errorf("live %t: %d shards: %d columns of %d: %q", live, n, w, size[0], l)
+					}
+				}
+				all := strings.Join(lines, "\n")
+				worst := simShard(0)
+				if live {
+					worst = simShard(1)
+				}
+				if size[1] > 10 && (andMore.MatchString(all) != (n == 400) || !strings.Contains(all, "worst       "+worst)) {
+					t.Errorf("live %t: %d shards at %v show:\n%s", live, n, size, all)
+				}
+			}
+		}
+	}
+}
+
+func TestExplain(t *testing.T) {
+	behind := func(s float64) *float64 { return &s }
+	trouble := &metrics.Trouble{Op: "write", Class: "unreachable", Since: time.Now(), Tries: 3}
+	for _, c := range []struct {
+		live      metrics.LivePart
+		retention float64
+		rank      int
+		why       string
+	}{
+		{metrics.LivePart{BehindSeconds: behind(0.1)}, 86400, rankFine, ""},
+		{metrics.LivePart{BehindSeconds: behind(11)}, 86400, rankBehind, "behind"},
+		{metrics.LivePart{}, 86400, rankBehind, "nothing of it was read yet"},
+		{metrics.LivePart{Waiting: []string{"p"}}, 86400, rankWaiting, "waits for the end of p"},
+		{metrics.LivePart{BehindSeconds: behind(1), Trouble: trouble}, 86400, rankTrouble, "write unreachable, 3 tries in 0.0s"},
+		{metrics.LivePart{BehindSeconds: behind(80000), Trouble: trouble}, 86400, rankExpiring, "the source drops its records in 1h47m"},
+		{metrics.LivePart{BehindSeconds: behind(90000)}, 86400, rankExpiring, "the source drops its records in 0.0s"},
+		{metrics.LivePart{BehindSeconds: behind(90000)}, 0, rankBehind, "behind"},
+		{metrics.LivePart{Stalled: true, Trouble: trouble}, 0, rankStalled, "stalled: write unreachable, 3 tries in 0.0s"},
+		{metrics.LivePart{Stalled: true}, 0, rankStalled, "stalled"},
+	} {
+		var row partitionRow
+		row.explain(&c.live, c.retention)
+		if row.Why != c.why || row.rank != c.rank {
+			t.Errorf("%+v is %d, %q, want %d, %q", c.live, row.rank, row.Why, c.rank, c.why)
+		}
+	}
+}
+
+// Elsewhere than on a terminal each look is one line without control bytes; a look that
+// fails is said and does not end the watch.
+func TestWatchLines(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	synctest.Test(t, func(t *testing.T) {
+		v := newViewer(t, dir, 4)
+		looks := 0
+		look := v.look
+		v.look = func(ctx context.Context, s settings, w state.Workflow) (sighting, error) {
+			if looks++; looks == 2 {
+				return sighting{}, errors.New("gone \x1b[31m for now")
+			}
+			return look(ctx, s, w)
+		}
+		var out bytes.Buffer
+		signals := make(chan os.Signal)
+		done := make(chan error)
+		go func() { done <- v.watch(t.Context(), signals, 2*time.Second, &out) }()
+		<-time.After(15 * time.Second)
+		signals <- syscall.SIGINT
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		// Looks come every 2 s, and the checkpoint is read again when it is 10 s old.
+		if len(lines) != 8 || looks != 3 || strings.ContainsAny(out.String(), "\x1b\r") {
+			t.Errorf("%d lines of %d looks, want 8 of 3, and no control bytes:\n%s", len(lines), looks, out.String())
+		}
+		if !strings.Contains(lines[5], "cannot look: gone") || strings.Contains(lines[6], "cannot look") {
+			t.Errorf("a look that fails shows as:\n%s", out.String())
+		}
+		if !strings.Contains(lines[0], "worst shardId-000000000000: was never seen empty; only checkpoints are seen") {
+			t.Errorf("the first line is %q", lines[0])
+		}
+	})
+}
