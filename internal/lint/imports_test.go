@@ -35,6 +35,9 @@ var mayImport = map[string][]string{
 	"stream/kafkastream":   {"."},
 	"stream/memstream":     {"."},
 	"stream/kinesistest":   {}, // people import it by itself
+	// Places of dead letters that are no streams.
+	"deadletter":           {"."},
+	"deadletter/s3letters": {"."},
 	"state":                {"."},
 	"state/filestate":      {".", "state"},
 	"state/dynamostate":    {".", "state", "internal/dynamo"},
@@ -72,6 +75,7 @@ var homes = []struct {
 	{"github.com/aws/aws-sdk-go-v2/service/kinesis", []string{"stream/kinesisstream", "internal/bench"}},
 	{"github.com/aws/aws-sdk-go-v2/service/dynamodb", []string{"positions/leasetable", "state/dynamostate", "internal/dynamo"}},
 	{"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue", []string{"positions/leasetable", "state/dynamostate"}},
+	{"github.com/aws/aws-sdk-go-v2/service/s3", []string{"deadletter/s3letters"}},
 	{"github.com/IBM/sarama", []string{"stream/kafkastream", "internal/bench"}},
 	{"github.com/urfave/cli", []string{"cmd/bridge"}},
 	{"github.com/hashicorp/go-multierror", []string{"cmd/bridge", "dualwrite", "cutover"}},
