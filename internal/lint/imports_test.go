@@ -43,8 +43,6 @@ var mayImport = map[string][]string{
 	"state/dynamostate":    {".", "state", "internal/dynamo"},
 	"state/statetest":      {".", "state"},
 	"bridgetest":           {"."},
-	"deadletter":           {"."},
-	"deadletter/s3letters": {".", "deadletter"},
 
 	// The witnesses share nothing with what they judge.
 	"integration/checker":       {},
