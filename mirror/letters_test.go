@@ -30,9 +30,9 @@ func burying(t *testing.T, seed uint64, from, to memstream.Flavour, faults func(
 	return w
 }
 
-// slowly lets one put of letters in five take up to a second, and refuses one in seven for
+// slowLetters lets one put of letters in five take up to a second, and refuses one in seven for
 // now.
-func slowly(seed uint64) func(memstream.Op) memstream.Fault {
+func slowLetters(seed uint64) func(memstream.Op) memstream.Fault {
 	return func(op memstream.Op) memstream.Fault {
 		h := md5.Sum(fmt.Append(nil, seed, op.Kind, op.N))
 		var f memstream.Fault
@@ -88,7 +88,7 @@ func (b *burials) report(t *testing.T) {
 func bury(t *testing.T, seed uint64, from, to memstream.Flavour) (n burials) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	w := burying(t, seed, from, to, slowly(seed))
+	w := burying(t, seed, from, to, slowLetters(seed))
 	var producing sync.WaitGroup
 	producing.Go(func() { w.produce(ctx, 300, 7) })
 	var zombies sync.WaitGroup

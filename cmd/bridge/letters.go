@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
+	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/deadletter"
+	"github.com/kinesis-msk-bridge/bridge/deadletter/s3letters"
 	"github.com/kinesis-msk-bridge/bridge/mirror"
 	"github.com/kinesis-msk-bridge/bridge/state"
 	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
+	"github.com/kinesis-msk-bridge/bridge/verify"
 )
 
 const deadLetter = "dead-letter"
@@ -88,8 +93,9 @@ func (p *pair) createLetters(ctx context.Context, name string, need int) (kafkas
 	return t, err
 }
 
-// openLetters opens the place of dead letters, nil if the policy keeps none.
-func (m *mover) openLetters(context.Context) (bridge.DeadLetters, error) {
+// openLetters opens the place of dead letters, nil if the policy keeps none. Whatever is
+// put there is put while the session is alive.
+func (m *mover) openLetters(ctx context.Context, watch *bridge.Watch) (bridge.DeadLetters, error) {
 	if !m.Config.keepsLetters() {
 		return nil, nil
 	}
@@ -97,9 +103,52 @@ func (m *mover) openLetters(context.Context) (bridge.DeadLetters, error) {
 	switch kind, name, _ := cutPlace(m.Config.DeadLetters); kind {
 	case "file":
 		return deadletter.OpenFile(name, codec)
-	default:
-		return m.session.DeadLetters(letterStamp(m.workflow, m.source, m.letters)), nil
+	case "s3":
+		c, err := m.bucket(ctx, name, m.workflow)
+		if err != nil {
+			return nil, err
+		}
+		return s3letters.Open(ctx, c)
+	case "stream":
+		return m.openLetterStream(ctx, name, codec, watch)
 	}
+	return m.session.DeadLetters(letterStamp(m.workflow, m.source, m.letters)), nil
+}
+
+// bucket is the place of a workflow's letters in S3.
+func (s settings) bucket(ctx context.Context, place string, w state.Workflow) (s3letters.Config, error) {
+	account, err := s.account(ctx)
+	bucket, prefix, _ := strings.Cut(place, "/")
+	return s3letters.Config{
+		API: s3letters.NewClient(account), Bucket: bucket, Prefix: prefix, Workflow: w.Name,
+		Source: w.Pinned.Source, Codec: bridge.NewLetterCodec(w.Name, w.Key),
+	}, err
+}
+
+// letterStream is the stream of dead letters, reached as the workflow's own is.
+func (s settings) letterStream(ctx context.Context, name string) (*kinesisstream.Client, error) {
+	c := s.stream()
+	c.Stream, c.StreamARN = name, ""
+	client, err := kinesisstream.Dial(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("reach the dead letters: %w", err)
+	}
+	return client, nil
+}
+
+// openLetterStream refuses a stream that cannot hold what the policy sends there.
+func (m *mover) openLetterStream(ctx context.Context, name string, codec *bridge.LetterCodec, watch *bridge.Watch) (bridge.DeadLetters, error) {
+	client, err := m.letterStream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	// A letter is base64 in JSON.
+	if need, most := m.largest()/3*4+letterRoom, client.Info().MaxRecordSize; m.Config.Policy.Oversize == deadLetter && most < need {
+		return nil, bridge.WithHint(
+			fmt.Errorf("stream %s takes %d bytes a record and an oversize record of the source can need %d: it cannot hold the dead letters: %w", name, most, need, bridge.ErrRefused),
+			"set dead_letters to file:PATH or s3:BUCKET/PREFIX")
+	}
+	return client.DeadLetters(kinesisstream.LetterConfig{Codec: codec, Watch: watch, PutTimeout: time.Duration(m.Config.PutTimeout)}), nil
 }
 
 // letterStamp is for what a workflow writes into its topic of dead letters.
@@ -107,7 +156,25 @@ func letterStamp(w state.Workflow, source bridge.Identity, topic kafkastream.Top
 	return bridge.NewStamp(bridge.StampConfig{Workflow: w.Name, Key: w.Key, Epoch: w.Epoch, Source: source, Target: topic.Identity()})
 }
 
-// readLetters yields the dead letters of a workflow from where the configuration says.
+// A letterReader reads the dead letters of a workflow from where the configuration says.
+type letterReader struct {
+	settings
+	workflow state.Workflow
+}
+
+// deadLetters lets verify read what the mirror put aside; nil without a workflow.
+func (p *pair) deadLetters(w state.Workflow) verify.DeadLetterReader {
+	if w.Name == "" {
+		return nil
+	}
+	return letterReader{p.settings, w}
+}
+
+// Read yields each letter once.
+func (r letterReader) Read(ctx context.Context) iter.Seq2[bridge.DeadLetter, error] {
+	return readLetters(ctx, r.settings, r.workflow)
+}
+
 func readLetters(ctx context.Context, s settings, w state.Workflow) iter.Seq2[bridge.DeadLetter, error] {
 	codec := bridge.NewLetterCodec(w.Name, w.Key)
 	kind, name, _ := cutPlace(s.Config.DeadLetters)
@@ -115,8 +182,32 @@ func readLetters(ctx context.Context, s settings, w state.Workflow) iter.Seq2[br
 		return deadletter.ReadFile(ctx, name, codec)
 	}
 	return func(yield func(bridge.DeadLetter, error) bool) {
-		if err := s.readTopic(ctx, name, w, yield); err != nil {
+		var letters iter.Seq2[bridge.DeadLetter, error]
+		var err error
+		switch kind {
+		case "s3":
+			var c s3letters.Config
+			c, err = s.bucket(ctx, name, w)
+			letters = s3letters.Read(ctx, c)
+		case "stream":
+			var client *kinesisstream.Client
+			if client, err = s.letterStream(ctx, name); err == nil {
+				letters = kinesisstream.ReadDeadLetters(ctx, client, codec)
+			}
+		default:
+			err = s.readTopic(ctx, name, w, yield)
+		}
+		if err != nil {
 			yield(bridge.DeadLetter{}, err)
+			return
+		}
+		if letters == nil {
+			return
+		}
+		for l, err := range letters {
+			if !yield(l, err) || err != nil {
+				return
+			}
 		}
 	}
 }

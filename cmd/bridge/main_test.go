@@ -42,6 +42,7 @@ func params() testscript.Params {
 			"ended":     cmdEnded,
 			"kinesis":   cmdKinesis,
 			"kafka":     cmdKafka,
+			"s3":        cmdS3,
 			"dynamo":    cmdDynamo,
 			"group":     cmdGroup,
 			"expand":    cmdExpand,

@@ -169,7 +169,7 @@ func callKinesis(url, op, body string) error {
 // cmdKafka is the Kafka of a script:
 //
 //	kafka start                   three brokers; $KAFKA are their addresses
-//	kafka create TOPIC PARTITIONS
+//	kafka create TOPIC PARTITIONS [SETTING=VALUE...]
 //	kafka recreate TOPIC PARTITIONS
 //	kafka delete TOPIC
 //	kafka grow TOPIC PARTITIONS   to that many
@@ -195,7 +195,12 @@ func cmdKafka(ts *testscript.TestScript, neg bool, args []string) {
 		s.kafka.Close()
 		s.kafka = nil
 	case "create":
-		ts.Check(s.kafka.CreateTopic(args[1], int32(number(ts, args, 2)), nil))
+		settings := map[string]string{}
+		for _, arg := range args[3:] {
+			name, value, _ := strings.Cut(arg, "=")
+			settings[name] = value
+		}
+		ts.Check(s.kafka.CreateTopic(args[1], int32(number(ts, args, 2)), settings))
 	case "delete", "recreate":
 		ts.Check(s.kafka.DeleteTopic(args[1]))
 		if verb == "recreate" {

@@ -117,10 +117,10 @@ func (p *pair) Prepare(ctx context.Context, pinned state.Pinned) (prepared, erro
 	if err := p.prepareTopic(ctx, pinned); err != nil {
 		return out, err
 	}
-	if err := p.prepareStream(ctx, pinned); err != nil {
+	if err := p.prepareLetters(ctx); err != nil {
 		return out, err
 	}
-	if err := p.prepareLetters(ctx); err != nil {
+	if err := p.prepareStream(ctx, pinned); err != nil {
 		return out, err
 	}
 	stream, err := p.kinesis.Identity(ctx)

@@ -67,7 +67,7 @@ func (p *pair) verifier(ctx context.Context, w state.Workflow) (*verify.Verifier
 	}
 	return p.compare(ctx, w, &verify.Verifier{
 		Workflow: p.Config.Workflow, Direction: p.Config.Direction, Keys: keys, Key: w.Key, Logger: p.Log,
-		Acknowledged: p.acknowledged(w), AcceptLoss: p.Config.AcceptLoss,
+		DeadLetters: p.deadLetters(w), Acknowledged: p.acknowledged(w), AcceptLoss: p.Config.AcceptLoss,
 		ReadShare: float64(p.Config.Verify.ReadShare) / 1000,
 	})
 }

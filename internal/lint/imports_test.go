@@ -35,13 +35,14 @@ var mayImport = map[string][]string{
 	"stream/kafkastream":   {"."},
 	"stream/memstream":     {"."},
 	"stream/kinesistest":   {}, // people import it by itself
+	// Places of dead letters that are no streams.
+	"deadletter":           {"."},
+	"deadletter/s3letters": {"."},
 	"state":                {"."},
 	"state/filestate":      {".", "state"},
 	"state/dynamostate":    {".", "state", "internal/dynamo"},
 	"state/statetest":      {".", "state"},
 	"bridgetest":           {"."},
-	"deadletter":           {"."},
-	"deadletter/s3letters": {".", "deadletter"},
 
 	// The witnesses share nothing with what they judge.
 	"integration/checker":       {},
@@ -72,6 +73,7 @@ var homes = []struct {
 	{"github.com/aws/aws-sdk-go-v2/service/kinesis", []string{"stream/kinesisstream", "internal/bench"}},
 	{"github.com/aws/aws-sdk-go-v2/service/dynamodb", []string{"positions/leasetable", "state/dynamostate", "internal/dynamo"}},
 	{"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue", []string{"positions/leasetable", "state/dynamostate"}},
+	{"github.com/aws/aws-sdk-go-v2/service/s3", []string{"deadletter/s3letters"}},
 	{"github.com/IBM/sarama", []string{"stream/kafkastream", "internal/bench"}},
 	{"github.com/urfave/cli", []string{"cmd/bridge"}},
 	{"github.com/hashicorp/go-multierror", []string{"cmd/bridge", "dualwrite", "cutover"}},
