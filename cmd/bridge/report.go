@@ -167,7 +167,7 @@ const lookPatience = 10 * time.Second
 func (a *app) reportFacts(c *cli.Context, l *loaded, w state.Workflow) report.Facts {
 	f := report.Facts{
 		Tool: thisBuild().String(), Config: l.hash(), Now: time.Now(), ValidFor: c.Duration("valid-for"),
-		DeadLetters: report.DeadLetters{Policy: l.policies()},
+		DeadLetters: report.DeadLetters{Place: l.DeadLetters, Policy: l.policies()},
 		Remarks:     l.warnings(),
 		Rollback:    report.Rollback{Reason: "the way back was not rehearsed"},
 	}
