@@ -117,7 +117,7 @@ func (s *Server) Put(name string, text string) error {
 }
 
 // Items returns the table as JSON with sorted keys, one item a line, and "" if there is
-// no such table.
+// no such table. Equal numbers are written alike.
 func (s *Server) Items(name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +127,7 @@ func (s *Server) Items(name string) string {
 	}
 	var b strings.Builder
 	for _, k := range sorted(t.items) {
-		line, _ := json.Marshal(t.items[k])
+		line, _ := json.Marshal(normal(t.items[k]))
 		b.Write(line)
 		b.WriteByte('\n')
 	}

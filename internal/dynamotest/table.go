@@ -3,6 +3,7 @@ package dynamotest
 import (
 	"encoding/json"
 	"maps"
+	"math/big"
 	"net/http"
 	"slices"
 	"strings"
@@ -110,9 +111,24 @@ func (t *table) change(op string, in request) (any, error) {
 	if next == nil {
 		delete(t.items, k)
 	} else {
-		t.items[k] = next
+		t.items[k] = normal(next)
 	}
 	return map[string]any{}, nil
+}
+
+// normal is an item as the service gives it back, where a number need not be written as it
+// was put.
+func normal(it Item) Item {
+	out := Item{}
+	for name, v := range it {
+		if n, ok := v["N"].(string); ok {
+			if r, ok := new(big.Rat).SetString(n); ok {
+				v = map[string]any{"N": strings.TrimSuffix(strings.TrimRight(r.FloatString(130), "0"), ".")}
+			}
+		}
+		out[name] = v
+	}
+	return out
 }
 
 // next is what an item becomes, nil if it goes.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/big"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -148,9 +149,51 @@ func fromJSON(v value) (types.AttributeValue, error) {
 	return nil, fmt.Errorf("an attribute without a value: %w", bridge.ErrState)
 }
 
-// equal reports whether two items hold the same attributes.
+// equal reports whether two items hold the same attributes. Numbers are compared as
+// numbers: DynamoDB does not always give back how one was written.
 func equal(a, b Raw) bool {
-	x, err1 := json.Marshal(a)
-	y, err2 := json.Marshal(b)
+	x, err1 := json.Marshal(canonical(a))
+	y, err2 := json.Marshal(canonical(b))
 	return err1 == nil && err2 == nil && string(x) == string(y)
+}
+
+// canonical is an item in which equal numbers are written alike.
+func canonical(r Raw) Raw {
+	if r == nil {
+		return nil
+	}
+	out := make(Raw, len(r))
+	for name, v := range r {
+		out[name] = canonicalValue(v)
+	}
+	return out
+}
+
+func canonicalValue(a types.AttributeValue) types.AttributeValue {
+	switch a := a.(type) {
+	case *types.AttributeValueMemberN:
+		return &types.AttributeValueMemberN{Value: canonicalNumber(a.Value)}
+	case *types.AttributeValueMemberNS:
+		set := make([]string, len(a.Value))
+		for i, n := range a.Value {
+			set[i] = canonicalNumber(n)
+		}
+		return &types.AttributeValueMemberNS{Value: set}
+	case *types.AttributeValueMemberL:
+		list := make([]types.AttributeValue, len(a.Value))
+		for i, v := range a.Value {
+			list[i] = canonicalValue(v)
+		}
+		return &types.AttributeValueMemberL{Value: list}
+	case *types.AttributeValueMemberM:
+		return &types.AttributeValueMemberM{Value: canonical(a.Value)}
+	}
+	return a
+}
+
+func canonicalNumber(n string) string {
+	if r, ok := new(big.Rat).SetString(n); ok {
+		return r.RatString()
+	}
+	return n
 }
