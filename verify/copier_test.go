@@ -42,7 +42,8 @@ type copier struct {
 	parts   int // of the target
 	// strangers are the keys that damages borrow coordinates from; nil is all.
 	strangers []string
-	hold      int // so many lines at the end are kept back, for late
+	untold    bool // the ledger does not say what came of its last intents
+	hold      int  // so many lines at the end are kept back, for late
 }
 
 func newCopier(w *world) *copier {
@@ -165,7 +166,9 @@ func (c *copier) writeLedger(ctx context.Context, out []*line) verify.LedgerRead
 		}
 	}
 	flush()
-	flush()
+	if !c.untold {
+		flush()
+	}
 	return w
 }
 
