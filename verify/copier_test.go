@@ -19,6 +19,7 @@ import (
 type line struct {
 	rec     bridge.Record
 	was     bridge.Coordinate // before anybody touched it
+	value   []byte            // the same
 	foreign bool
 	native  bool // without any coordinate
 	dropped bool // it is not written; a ledger goes on saying that it was
@@ -42,7 +43,8 @@ type copier struct {
 	parts   int // of the target
 	// strangers are the keys that damages borrow coordinates from; nil is all.
 	strangers []string
-	hold      int // so many lines at the end are kept back, for late
+	untold    bool // the ledger does not say what came of its last intents
+	hold      int  // so many lines at the end are kept back, for late
 }
 
 func newCopier(w *world) *copier {
@@ -51,7 +53,7 @@ func newCopier(w *world) *copier {
 	c.stamp = bridge.NewStamp(bridge.StampConfig{Workflow: "wf", Key: workflowKey, Source: w.source, Target: target})
 	for _, s := range w.dst.Everything() {
 		if !s.Record.Origin.IsZero() {
-			l := &line{rec: s.Record, was: s.Record.Origin}
+			l := &line{rec: s.Record, was: s.Record.Origin, value: s.Record.Value}
 			l.rec.Foreign = false
 			c.lines = append(c.lines, l)
 			c.byKey[string(s.Record.Key)] = append(c.byKey[string(s.Record.Key)], l)
@@ -138,7 +140,9 @@ func (c *copier) writeLedger(ctx context.Context, out []*line) verify.LedgerRead
 	}
 	var settled []bridge.Settled
 	var e bridge.LedgerEntry
+	keys := map[string]bool{}
 	flush := func() {
+		clear(keys)
 		c.w.rng.Shuffle(len(settled), func(i, j int) { settled[i], settled[j] = settled[j], settled[i] })
 		e.Settled = settled
 		at, err := w.Append(ctx, e)
@@ -154,18 +158,24 @@ func (c *copier) writeLedger(ctx context.Context, out []*line) verify.LedgerRead
 		if l.copyOf || l.native || l.dead {
 			continue
 		}
+		key := c.keyOf(l)
+		if keys[string(key)] {
+			flush() // no two of a key are under way at a time
+		}
 		place := l.place
 		if l.dropped {
 			place = between(low[slices.Sorted(maps.Keys(low))[0]], taken)
 		}
 		c.pending = append(c.pending, bridge.Settled{Index: len(e.Intents), Stored: true, Partition: place.Partition, Position: place.Position})
-		e.Intents = append(e.Intents, bridge.Intent{Origin: l.rec.Origin, Key: string(c.keyOf(l)), Time: l.rec.Time, Digest: tagger.Digest(l.rec.Key, l.rec.Value)})
-		if len(e.Intents) == 7 {
+		e.Intents = append(e.Intents, bridge.Intent{Origin: l.rec.Origin, Key: string(key), Time: l.rec.Time, Digest: tagger.Digest(key, l.value)})
+		if keys[string(key)] = true; len(e.Intents) == 7 {
 			flush()
 		}
 	}
 	flush()
-	flush()
+	if !c.untold {
+		flush()
+	}
 	return w
 }
 

@@ -59,12 +59,13 @@ type drill struct {
 	strays  map[spot]*item
 	wanted  map[spot]bool // strays to look at again
 	spots   map[spot]ledgerSpot
-	copies  map[uint64][]coord // what the ledger intended, by tag of key and value
-	placeOf map[coord]spot     // where the ledger says that a record stands; made when needed
-	tagOf   map[spot]uint64    // of strays
-	tags    map[uint64]bool    // of all strays
-	tail    bool               // read the target on to its end, too
-	lost    map[*window]string // why a window cannot be judged
+	copies  map[uint64][]coord           // what the ledger intended, by tag of key and value
+	placeOf map[coord]spot               // where the ledger says that a record stands; made when needed
+	tagOf   map[spot]uint64              // of strays
+	tags    map[uint64]bool              // of all strays
+	doubts  map[uint64]bridge.Coordinate // intents of whose fate the ledger does not speak
+	tail    bool                         // read the target on to its end, too
+	lost    map[*window]string           // why a window cannot be judged
 }
 
 // A ledgerSpot is what the ledger says of one place on the target.
@@ -130,7 +131,24 @@ func (d *drill) readLedger(ctx context.Context) error {
 	if err != nil {
 		d.loseAll("the ledger cannot be read: " + err.Error())
 	}
+	d.doubts = map[uint64]bridge.Coordinate{}
+	for _, intent := range intents {
+		d.doubts[intent.Digest] = intent.Origin
+	}
 	return nil
+}
+
+// resolve gives a record that no entry of the ledger speaks of the coordinate of an intent
+// whose fate is in doubt, if there is one for its key and value.
+func (d *drill) resolve(at spot, rec *bridge.Record) {
+	if len(d.doubts) == 0 {
+		return
+	}
+	tag := d.r.tagger.Digest(rec.Key, rec.Value)
+	if origin, ok := d.doubts[tag]; ok {
+		d.spots[at] = ledgerSpot{origin, append([]byte(nil), rec.Key...)}
+		delete(d.doubts, tag)
+	}
 }
 
 func (d *drill) ledgerEntry(e bridge.LedgerEntry, intents map[intentID]bridge.Intent) {
@@ -319,6 +337,9 @@ func (d *drill) scanFrom(ctx context.Context, src bridge.Source, partition strin
 // take keeps a record of the target if it belongs to a chosen cell or is a wanted stray.
 func (d *drill) take(dg *digester, t *targetPart, rec *bridge.Record, ordinal int64) {
 	at := spotOf(t.ID, rec.Position)
+	if _, ok := d.spots[at]; !ok {
+		d.resolve(at, rec)
+	}
 	known, ok := d.spots[at]
 	if ok {
 		rec.Origin = known.origin

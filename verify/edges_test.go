@@ -131,6 +131,13 @@ func TestEdges(t *testing.T) {
 					return memstream.Fault{}
 				})
 			}},
+		{name: "a ledger whose last results are not told", from: memstream.Kafka, to: memstream.Kinesis, ledger: true, verdict: verify.Consistent,
+			change: func(_ *world, c *copier) { c.untold = true }},
+		{name: "and one of them changed", from: memstream.Kafka, to: memstream.Kinesis, ledger: true, verdict: verify.Inconsistent, reason: "1 records are missing",
+			change: func(_ *world, c *copier) {
+				c.untold = true
+				c.lines[len(c.lines)-1].rec.Value = []byte("changed")
+			}},
 		{name: "ranges alone", from: memstream.Kinesis, to: memstream.Kafka, verdict: verify.Inconclusive, reason: "only ranges were compared",
 			after: func(_ *testing.T, _ *world, v *verify.Verifier, _ *memstream.Stream) { v.Quick = true }},
 		{name: "a range without records", from: memstream.Kinesis, to: memstream.Kafka, verdict: verify.Inconclusive, reason: "nothing to judge",

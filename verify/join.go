@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -133,8 +134,7 @@ func (r *run) inStep(ctx context.Context) error {
 			return err
 		}
 		if last {
-			r.leftOver()
-			return nil
+			return r.leftOver(ctx)
 		}
 		if end || err != nil {
 			if err := pause(ctx, 200*time.Millisecond); err != nil {
@@ -252,8 +252,36 @@ func (r *run) prune() {
 	}
 }
 
-// leftOver are the records of the target that no entry of the ledger speaks of.
-func (r *run) leftOver() {
+// resolve gives records that wait the coordinates of intents of whose fate the ledger does
+// not speak: a mirror that was killed could not say it. At most one record a key is in such
+// doubt, and key and value tell which. The lock is held.
+func (r *run) resolve() {
+	doubts := map[uint64]bridge.Coordinate{}
+	for _, intent := range r.Join.Intents {
+		doubts[intent.Digest] = intent.Origin
+	}
+	for _, at := range slices.SortedFunc(maps.Keys(r.Join.Early), func(a, b spot) int {
+		return r.Join.Early[a].Position.Compare(r.Join.Early[b].Position)
+	}) {
+		tag := r.Join.Early[at].Tag
+		if origin, ok := doubts[tag]; ok {
+			r.Join.Stored[at] = origin
+			delete(doubts, tag)
+		}
+	}
+}
+
+// leftOver books the records whose fate is in doubt. All others that still wait are
+// strays: no entry of the ledger speaks of them.
+func (r *run) leftOver(ctx context.Context) error {
+	r.mu.Lock()
+	r.resolve()
+	r.mu.Unlock()
+	for _, t := range r.targets() {
+		if err := r.bookEarly(ctx, t); err != nil {
+			return err
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range r.Join.Early {
@@ -261,6 +289,7 @@ func (r *run) leftOver() {
 		r.stray(r.Targets[e.Target], e.After, &p)
 	}
 	r.Join.Early = map[spot]early{}
+	return nil
 }
 
 // levels puts shards behind all their parents.
