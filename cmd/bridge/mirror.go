@@ -125,7 +125,7 @@ func (a *app) mirrorRun(c *cli.Context) error {
 	}
 	a.warn(l)
 	collect(l.Memory, a.env)
-	r := newMirrorRun(settings{Config: l, Run: o, Log: log.With("workflow", l.Workflow), Gate: &mirror.Gate{}})
+	r := newMirrorRun(settings{Config: l, Run: o, Log: log.With("workflow", l.Workflow)})
 	stop := newStopper(c.Context, a.signals, o.ShutdownTimeout)
 	defer stop.done()
 	err = r.run(stop, a.adapters)
@@ -150,7 +150,9 @@ type mirrorRun struct {
 	tailing bool   // the backfill is over
 }
 
+// newMirrorRun adds to the settings what holds the mirror back and what counts.
 func newMirrorRun(s settings) *mirrorRun {
+	s.Gate = &mirror.Gate{}
 	r := &mirrorRun{settings: s, store: openState(s.Config)}
 	_, name, _ := strings.Cut(s.Config.Kinesis.StreamARN, ":stream/")
 	r.meter = metrics.New(metrics.Config{
