@@ -16,11 +16,11 @@ func TestCollectorFollowsTheBudget(t *testing.T) {
 		limit  int64
 		growth int
 	}{
-		{"small", 64 * mebibyte, nil, 208 * mebibyte, 100},
-		{"half a GiB", 512 * mebibyte, nil, 768 * mebibyte, 200},
-		{"large", 8 << 30, nil, 10<<30 + 128*mebibyte, 400},
+		{"small", 64 * mebibyte, nil, 96 * mebibyte, 100},
+		{"half a GiB", 500 * mebibyte, nil, 418 * mebibyte, 195},
+		{"large", 10 << 30, nil, 9<<30 - 32*mebibyte, 400},
 		{"limit set by hand", 8 << 30, map[string]string{"GOMEMLIMIT": "1GiB"}, math.MaxInt64, 400},
-		{"growth set by hand", 8 << 30, map[string]string{"GOGC": "off"}, 10<<30 + 128*mebibyte, 77},
+		{"growth set by hand", 10 << 30, map[string]string{"GOGC": "off"}, 9<<30 - 32*mebibyte, 77},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			debug.SetMemoryLimit(math.MaxInt64)

@@ -136,7 +136,7 @@ func (m *mover) mirror(ctx context.Context, watch *bridge.Watch) (*mirror.Mirror
 	}
 	out := &mirror.Mirror{
 		Checkpoints: m.session.Checkpoints(), Keys: keys, Start: m.Config.startTime(),
-		Interval: time.Duration(m.Config.CheckpointInterval), Memory: int64(m.Config.Memory), UntilCaughtUp: m.settings.Run.UntilCaughtUp, Logger: m.Log, Gate: m.Gate, Hooks: m.Hooks,
+		Interval: time.Duration(m.Config.CheckpointInterval), Memory: recordMemory(m.Config.Memory), UntilCaughtUp: m.settings.Run.UntilCaughtUp, Logger: m.Log, Gate: m.Gate, Hooks: m.Hooks,
 	}
 	if out.DeadLetters, err = m.openLetters(ctx, watch); err != nil {
 		return nil, err
