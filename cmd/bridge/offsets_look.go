@@ -102,9 +102,10 @@ func (r *relocation) way() string {
 type trail struct {
 	checkpoint bridge.Checkpoint
 	index      []bridge.IndexEntry
+	letters    []bridge.Coordinate // of what was set aside
 }
 
-// look reads the mirror's checkpoint and index.
+// look reads the mirror's checkpoint and index, and where its dead letters came from.
 func (r *relocation) look(ctx context.Context) (t trail, err error) {
 	if t.checkpoint, _, err = kafkastream.ReadCheckpoint(ctx, r.kafka, r.workflow.Name, 0, r.workflow.Key); err != nil {
 		return t, err
@@ -112,8 +113,16 @@ func (r *relocation) look(ctx context.Context) (t trail, err error) {
 	if t.checkpoint.At.IsZero() {
 		return t, gateRefused(bridge.WithHint(fmt.Errorf("the mirror of workflow %s has saved no checkpoint yet", r.workflow.Name), "let it run until it has caught up"))
 	}
-	t.index, err = kafkastream.ReadIndex(ctx, r.kafka, r.workflow.Name, 0, r.workflow.Key)
-	return t, err
+	if t.index, err = kafkastream.ReadIndex(ctx, r.kafka, r.workflow.Name, 0, r.workflow.Key); err != nil {
+		return t, err
+	}
+	for letter, err := range readLetters(ctx, r.settings, r.workflow) {
+		if err != nil {
+			return t, fmt.Errorf("read the dead letters: %w", err)
+		}
+		t.letters = append(t.letters, letter.Origin)
+	}
+	return t, nil
 }
 
 // topicTarget is the topic, as what the mirror wrote. What a group can read now ends at

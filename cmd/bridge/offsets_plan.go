@@ -165,7 +165,7 @@ func rewind(what, old, next string) positions.Problem {
 
 func (r *relocation) onward(ctx context.Context, target positions.Target, consumed positions.Frontier, t trail) (positions.Plan, error) {
 	f := positions.Forward{
-		Target: target, Consumed: consumed, Rows: t.checkpoint.Rows,
+		Target: target, Consumed: consumed, Rows: t.checkpoint.Rows, DeadLetters: t.letters,
 		LatestValueOnly: r.options.LatestValueOnly, CountLimit: r.options.CountLimit,
 	}
 	r.announce(f.Target, f.Starts())
@@ -174,7 +174,7 @@ func (r *relocation) onward(ctx context.Context, target positions.Target, consum
 
 func (r *relocation) back(ctx context.Context, target positions.Target, consumed positions.Frontier, sources []bridge.Partition, t trail) (positions.Plan, error) {
 	b := positions.Backward{
-		Target: target, Consumed: consumed, Sources: sources, Rows: t.checkpoint.Rows,
+		Target: target, Consumed: consumed, Sources: sources, Rows: t.checkpoint.Rows, DeadLetters: t.letters,
 		LatestValueOnly: r.options.LatestValueOnly, CountLimit: r.options.CountLimit,
 	}
 	from := map[string]bridge.Position{}
