@@ -52,7 +52,9 @@ type statusResult struct {
 	Live    bool   `json:"live"`
 	NotLive string `json:"not_live_reason,omitempty"`
 	// Worst is the partition that is worst off, and why; empty if none is.
-	Worst      string         `json:"worst,omitempty"`
+	Worst string `json:"worst,omitempty"`
+	// Verified is the newest verify run that has said something; nil if none has.
+	Verified   *verifiedSeen  `json:"verified,omitempty"`
 	Partitions []partitionRow `json:"partitions"`
 }
 
@@ -186,6 +188,9 @@ func (s statusResult) writeFor(w io.Writer, next []string, width, height int) er
 	}
 	if n := s.Counts.DeadLettered; n > 0 {
 		line("letters", grouped(n)+" in "+s.DeadLetters)
+	}
+	if s.Verified != nil {
+		line("verified", s.Verified.text(time.Now()))
 	}
 	line("partitions", census(s.Partitions))
 	if s.Worst != "" {

@@ -45,7 +45,8 @@ func (v *viewer) see(ctx context.Context, fresh time.Duration) (statusResult, er
 	}
 	res.fill(w, v.seen, time.Now())
 	res.addLive(readLive(ctx, l.Metrics.Listen, l.Workflow))
-	return res, nil
+	res.Verified, err = lastVerified(l)
+	return res, err
 }
 
 // rate is how many records were read in a second since the last call; negative if nobody
