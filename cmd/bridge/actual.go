@@ -85,6 +85,7 @@ func (r *mirrorRun) watch(ctx, drain context.Context) {
 	defer t.Stop()
 	last, lastAt := int64(-1), r.began
 	draining := drain.Done()
+	defer r.undraw()
 	for {
 		select {
 		case <-ctx.Done():
@@ -96,6 +97,7 @@ func (r *mirrorRun) watch(ctx, drain context.Context) {
 		}
 		p := r.runner.Progress()
 		r.tailing = r.tailing || caughtUp(p)
+		r.draw(p)
 		if draining != nil {
 			r.obey(ctx)
 			doing, reason := r.doing()
@@ -107,7 +109,7 @@ func (r *mirrorRun) watch(ctx, drain context.Context) {
 		if last < 0 {
 			last = p.Counts.Read // of earlier runs
 		}
-		if every := r.Run.ProgressInterval; every > 0 && time.Since(lastAt) >= every {
+		if every := r.Run.ProgressInterval; r.bar == nil && every > 0 && time.Since(lastAt) >= every {
 			r.report(p, float64(p.Counts.Read-last)/time.Since(lastAt).Seconds())
 			last, lastAt = p.Counts.Read, time.Now()
 		}

@@ -176,7 +176,11 @@ func (a *app) load(c *cli.Context) (*loaded, error) {
 }
 
 func (a *app) logger(c *cli.Context) (*slog.Logger, error) {
-	return newLogger(a.stderr, c.String(flagLogFormat), c.String(flagLogLevel), a.env)
+	return a.loggerTo(c, a.stderr)
+}
+
+func (a *app) loggerTo(c *cli.Context, w io.Writer) (*slog.Logger, error) {
+	return newLogger(w, c.String(flagLogFormat), c.String(flagLogLevel), a.env)
 }
 
 // group is a command that only holds others.

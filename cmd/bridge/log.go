@@ -46,6 +46,9 @@ func noColor(env func(string) (string, bool)) bool {
 }
 
 func isTerminal(w io.Writer) bool {
+	if b, ok := w.(*bar); ok {
+		w = b.w
+	}
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

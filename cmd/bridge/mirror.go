@@ -115,7 +115,11 @@ func (a *app) mirrorRun(c *cli.Context) error {
 	if o.ProgressInterval < 0 || o.ShutdownTimeout <= 0 {
 		return usage(errors.New("--progress-interval and --shutdown-timeout take positive durations"))
 	}
+	below := a.bar(c)
 	log, err := a.logger(c)
+	if below != nil {
+		log, err = a.loggerTo(c, below)
+	}
 	if err != nil {
 		return err
 	}
@@ -126,6 +130,7 @@ func (a *app) mirrorRun(c *cli.Context) error {
 	a.warn(l)
 	collect(l.Memory, a.env)
 	r := newMirrorRun(settings{Config: l, Run: o, Log: log.With("workflow", l.Workflow)})
+	r.bar = below
 	stop := newStopper(c.Context, a.signals, o.ShutdownTimeout)
 	defer stop.done()
 	err = r.run(stop, a.adapters)
@@ -148,6 +153,9 @@ type mirrorRun struct {
 	why     string // a person's reason for what is wanted
 	blind   bool   // the state could not be read the last time
 	tailing bool   // the backfill is over
+	bar     *bar   // nil where there is no terminal
+	drawn   int64  // records read when the bar was drawn
+	drawnAt time.Time
 }
 
 // newMirrorRun adds to the settings what holds the mirror back and what counts.
