@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge/internal/bench"
@@ -172,10 +173,10 @@ type child struct {
 	in   io.WriteCloser
 	out  *json.Decoder
 	said bench.Served
-	talk *bytes.Buffer // what it said on stderr
+	talk *talk // what it said on stderr
 }
 
-func roleCommand(ctx context.Context, role string, job benchJob) (*exec.Cmd, *bytes.Buffer, error) {
+func roleCommand(ctx context.Context, role string, job benchJob) (*exec.Cmd, *talk, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
@@ -185,14 +186,32 @@ func roleCommand(ctx context.Context, role string, job benchJob) (*exec.Cmd, *by
 		return nil, nil, err
 	}
 	cmd := exec.CommandContext(ctx, self, "bench", benchRole, "--role", role, "--job", string(spec))
-	talk := &bytes.Buffer{}
+	talk := &talk{}
 	cmd.Stderr = talk
 	cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=bench", "AWS_SECRET_ACCESS_KEY=bench", "AWS_SESSION_TOKEN=", "AWS_PROFILE=", "AWS_EC2_METADATA_DISABLED=true", "BRIDGE_OUTPUT=text")
 	return cmd, talk, nil
 }
 
+// A talk is what a process said on stderr so far. It is safe for concurrent use.
+type talk struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (t *talk) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.Write(b)
+}
+
+func (t *talk) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.String()
+}
+
 // said puts what a process said about its failure into the error.
-func said(err error, talk *bytes.Buffer) error {
+func said(err error, talk *talk) error {
 	if text := strings.TrimSpace(talk.String()); err != nil && text != "" {
 		return fmt.Errorf("%w: %s", err, text)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -74,16 +75,17 @@ func TestObeyWithoutState(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- s.move(t) }()
 		<-time.After(5*time.Second + 500*time.Millisecond)
-		away.gone = true
+		away.gone.Store(true)
 		s.want(t, func(w *state.Wanted) { w.Mode = state.Running })
 		<-time.After(time.Minute)
+		synctest.Wait()
 		if !s.run.Gate.Limits().Paused {
 			t.Error("a mirror that cannot see what is wanted went on by itself")
 		}
 		if n := strings.Count(s.log.String(), "cannot see what is wanted"); n != 1 {
 			t.Errorf("said %d times that the state is away, want once", n)
 		}
-		away.gone = false
+		away.gone.Store(false)
 		<-time.After(5 * time.Second)
 		if a := s.actual(t); a.Doing != "tailing" || s.run.Gate.Limits().Paused {
 			t.Errorf("the state says %+v once it can be reached again", a)
@@ -96,11 +98,11 @@ func TestObeyWithoutState(t *testing.T) {
 // An awayStore can be out of reach.
 type awayStore struct {
 	state.Store
-	gone bool
+	gone atomic.Bool
 }
 
 func (a *awayStore) Load(ctx context.Context) (state.Workflow, uint64, error) {
-	if a.gone {
+	if a.gone.Load() {
 		return state.Workflow{}, 0, bridge.ErrUnreachable
 	}
 	return a.Store.Load(ctx)
@@ -131,10 +133,11 @@ func (busyStore) Swap(context.Context, uint64, state.Workflow) (uint64, error) {
 // A word that could not be written is written later.
 func TestMarkTriesAgain(t *testing.T) {
 	s := newStage(t, filepath.Join(t.TempDir(), "state"), nil)
-	away := &awayStore{Store: s.store, gone: true}
+	away := &awayStore{Store: s.store}
+	away.gone.Store(true)
 	m := &marker{store: away, log: slog.New(slog.DiscardHandler)}
 	m.set(t.Context(), doingPaused, "")
-	away.gone = false
+	away.gone.Store(false)
 	m.set(t.Context(), doingPaused, "")
 	if a := s.actual(t); a.Doing != doingPaused {
 		t.Errorf("the state says %+v, want paused", a)
