@@ -73,7 +73,7 @@ func (r *run) judgeContent(ctx context.Context) error {
 
 // lookContent drills all suspect cells once, in rounds that fit into memory.
 func (r *run) lookContent(ctx context.Context, cells [cellsPerWindow / 64]uint64) (*pass, error) {
-	p := &pass{seen: map[seenKey]sighting{}, more: map[excess]int64{}, lost: map[*window]string{}}
+	p := &pass{most: r.v.most, seen: map[seenKey]sighting{}, more: map[excess]int64{}, lost: map[*window]string{}}
 	perCell := 1 + (r.All.Source.N+r.All.Target.N)/cellsPerWindow
 	group := max(int(int64(r.v.DrillRecords)/perCell), 1)
 	var now [cellsPerWindow / 64]uint64

@@ -138,6 +138,13 @@ func TestEdges(t *testing.T) {
 				c.untold = true
 				c.lines[len(c.lines)-1].rec.Value = []byte("changed")
 			}},
+		{name: "more differences than are held", from: memstream.Kinesis, to: memstream.Kafka, verdict: verify.Inconsistent, reason: "100 records are missing",
+			change: func(_ *world, c *copier) {
+				for _, l := range c.lines[20:120] {
+					l.dropped = true
+				}
+			},
+			after: func(_ *testing.T, _ *world, v *verify.Verifier, _ *memstream.Stream) { v.HoldAtMost(10) }},
 		{name: "ranges alone", from: memstream.Kinesis, to: memstream.Kafka, verdict: verify.Inconclusive, reason: "only ranges were compared",
 			after: func(_ *testing.T, _ *world, v *verify.Verifier, _ *memstream.Stream) { v.Quick = true }},
 		{name: "a range without records", from: memstream.Kinesis, to: memstream.Kafka, verdict: verify.Inconclusive, reason: "nothing to judge",

@@ -1,8 +1,10 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -39,6 +41,7 @@ type excess struct {
 
 // A pass is all that one look at the suspect cells showed.
 type pass struct {
+	most int // that are held in seen
 	seen map[seenKey]sighting
 	more map[excess]int64 // beyond maxFindings
 	left map[*window]map[int]tally
@@ -111,7 +114,9 @@ func (r *run) confirm(ctx context.Context, look func(ctx context.Context, again 
 		if err != nil {
 			return nil, nil, err
 		}
-		if same := now.common(before); n > 0 && len(same) == len(now.seen) || len(now.seen) == 0 {
+		// Where there are more than are held, those that were held twice stand for all.
+		full := len(now.seen) >= now.most
+		if same := now.common(before); n > 0 && (len(same) == len(now.seen) || full && len(same) > 0) || len(now.seen) == 0 {
 			now.more = least(now.more, before.more)
 			return same, now, nil
 		}
@@ -153,7 +158,7 @@ func least(a, b map[excess]int64) map[excess]int64 {
 
 // look drills all suspect cells once, in as many rounds as their number needs.
 func (r *run) look(ctx context.Context, bad []*drillWindow, strays []stray, tail bool) (*pass, error) {
-	p := &pass{seen: map[seenKey]sighting{}, more: map[excess]int64{}, left: map[*window]map[int]tally{}, lost: map[*window]string{}}
+	p := &pass{most: r.v.most, seen: map[seenKey]sighting{}, more: map[excess]int64{}, left: map[*window]map[int]tally{}, lost: map[*window]string{}}
 	for i, group := range r.groups(bad) {
 		with := strays
 		if i > 0 {
@@ -174,13 +179,28 @@ func (r *run) look(ctx context.Context, bad []*drillWindow, strays []stray, tail
 	return p, nil
 }
 
+// sorted is an order of the differences that is the same at every look, so that the same
+// ones are held if there are too many.
+func (o *outcome) sorted() []int {
+	order := make([]int, len(o.findings))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, j int) int {
+		a, b := &o.findings[i], &o.findings[j]
+		return cmp.Or(cmp.Compare(a.Class, b.Class), cmp.Compare(a.Source.Partition, b.Source.Partition), a.Source.Position.Compare(b.Source.Position),
+			cmp.Compare(a.Target.Partition, b.Target.Partition), a.Target.Position.Compare(b.Target.Position))
+	})
+	return order
+}
+
 func (p *pass) take(o *outcome) {
-	for i := range o.findings {
+	for _, i := range o.sorted() {
 		f, w := o.findings[i], o.windows[i]
 		if p.lost[w] != "" {
 			continue
 		}
-		if len(p.seen) >= maxFindings {
+		if len(p.seen) >= p.most {
 			p.more[excess{w, f.Class}] += f.Records
 			continue
 		}
@@ -285,13 +305,8 @@ func (r *run) find(f Finding, w *window) {
 
 // sample keeps a difference if there are not enough of its class yet. The lock is held.
 func (r *run) sample(f Finding) {
-	n := 0
-	for i := range r.Confirmed {
-		if r.Confirmed[i].Class == f.Class {
-			n++
-		}
-	}
-	if n < r.v.MaxSamples {
+	if r.Sampled[f.Class] < r.v.MaxSamples {
+		r.Sampled[f.Class]++
 		r.Confirmed = append(r.Confirmed, f)
 	}
 }

@@ -83,7 +83,8 @@ type book struct {
 	Beyond    int64
 	Gaps      []Uncovered
 	Confirmed []Finding
-	Loose     Findings // those of no window
+	Sampled   map[Class]int // how many of each class are among them
+	Loose     Findings      // those of no window
 	Overflow  map[Class]int64
 	Drilled   int64
 	Suspects  int64
@@ -119,7 +120,7 @@ func (v *Verifier) begin(ctx context.Context) (*run, error) {
 	r.cond = sync.NewCond(&r.mu)
 	r.book = book{
 		Version: bookVersion, ID: v.ID, StartedAt: time.Now().UTC(), Marks: watermarks{}, Lows: watermarks{},
-		Bitmaps: map[string]*bitmap{}, Tables: map[string]*orderTable{}, Overflow: map[Class]int64{}, Unknown: map[string]bool{},
+		Bitmaps: map[string]*bitmap{}, Tables: map[string]*orderTable{}, Overflow: map[Class]int64{}, Unknown: map[string]bool{}, Sampled: map[Class]int{},
 	}
 	for _, k := range v.Select.Keys {
 		if r.keys == nil {

@@ -124,6 +124,7 @@ type Verifier struct {
 	Decoders   string
 
 	noBitmap bool // in a test, to see what the bitmap is good for
+	most     int  // differences of one look that are held one by one; maxFindings if zero
 	piece    int  // how many results of the ledger are taken at a time; ledgerPiece if zero
 }
 
@@ -145,6 +146,7 @@ func (v *Verifier) defaults() error {
 	setInt(&v.Parallel, 64)
 	setInt(&v.OrderKeys, 1<<20)
 	setInt(&v.piece, ledgerPiece)
+	setInt(&v.most, maxFindings)
 	if v.Logger == nil {
 		v.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
