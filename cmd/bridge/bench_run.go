@@ -248,7 +248,8 @@ func (c *child) ask(line string) (bench.Served, error) {
 	if _, err := io.WriteString(c.in, line+"\n"); err != nil {
 		return s, said(err, c.talk)
 	}
-	return s, said(c.out.Decode(&s), c.talk)
+	err := c.out.Decode(&s)
+	return s, said(err, c.talk)
 }
 
 func (c *child) close() error {
