@@ -73,6 +73,13 @@ type Reader interface {
 	Close() error
 }
 
+// A Waiter is a Reader that must let time pass between two reads. Who holds something back
+// for the time of a Read waits first.
+type Waiter interface {
+	// Wait returns when a Read would ask the service at once, or ctx ends.
+	Wait(ctx context.Context) error
+}
+
 // An Ender is a Source or a Sink that can say where its partitions end. Kinesis cannot.
 type Ender interface {
 	// Ends returns the position of the last readable record of each partition; one that

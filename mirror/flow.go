@@ -115,7 +115,7 @@ func (f *flow) read(ctx context.Context, reader bridge.Reader) (page, error) {
 	if err := f.r.m.Gate.pass(ctx); err != nil {
 		return page{}, err
 	}
-	p, err := f.r.memory.read(ctx, reader.Read)
+	p, err := f.r.memory.read(ctx, reader)
 	if err != nil {
 		return p, err
 	}

@@ -28,13 +28,18 @@ func newMemory(m *Mirror) memory {
 	return memory{semaphore.NewWeighted(max(orElse(m.Memory, defaultMemory), most)), most}
 }
 
-// read calls read when there is room for the largest answer, and returns with it how many
-// bytes it holds, which the caller must release.
-func (m memory) read(ctx context.Context, read func(context.Context) (bridge.Batch, error)) (p page, err error) {
+// read reads when there is room for the largest answer, and returns with it how many bytes
+// it holds, which the caller must release. What a reader only waits for takes no room.
+func (m memory) read(ctx context.Context, r bridge.Reader) (p page, err error) {
+	if w, ok := r.(bridge.Waiter); ok {
+		if err := w.Wait(ctx); err != nil {
+			return page{}, err
+		}
+	}
 	if err := m.left.Acquire(ctx, m.most); err != nil {
 		return page{}, err
 	}
-	if p.batch, err = read(ctx); err == nil {
+	if p.batch, err = r.Read(ctx); err == nil {
 		p.held = min(size(p.batch.Records), m.most)
 	}
 	m.left.Release(m.most - p.held)

@@ -112,16 +112,15 @@ type parcel struct {
 	data []byte
 }
 
-// take removes as many lanes from ready as one PutRecords can carry parcels of. pack makes
-// the data of one, of as many of the records as fit into max bytes.
-func (q *queue) take(pack func(recs []*bridge.Record, max int) ([]byte, int)) []parcel {
+// take removes as many lanes from ready as one PutRecords can carry parcels of.
+func (q *queue) take(c codec) []parcel {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var batch []parcel
 	size := 0
 	for len(batch) < min(len(q.ready), maxPutRecords) {
 		l := q.ready[len(batch)]
-		data, n := pack(l.records(), maxPack)
+		data, n := c.pack(l.records(c.most()), maxPack)
 		if size += len(l.key) + len(data); size > maxPutBytes {
 			break
 		}
@@ -131,9 +130,9 @@ func (q *queue) take(pack func(recs []*bridge.Record, max int) ([]byte, int)) []
 	return batch
 }
 
-// records are those that one parcel could hold.
-func (l *lane) records() []*bridge.Record {
-	out := make([]*bridge.Record, 0, min(len(l.items), maxParcel))
+// records are those that one parcel of at most so many could hold.
+func (l *lane) records(most int) []*bridge.Record {
+	out := make([]*bridge.Record, 0, min(len(l.items), most))
 	for _, it := range l.items[:cap(out)] {
 		out = append(out, it.rec)
 	}

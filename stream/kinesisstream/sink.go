@@ -184,7 +184,7 @@ func (s *Sink) step(ctx context.Context) (idle time.Duration, err error) {
 		s.lookForLate(ctx)
 		return 0, nil
 	}
-	if batch := s.queue.take(s.codec.pack); len(batch) > 0 {
+	if batch := s.queue.take(s.codec); len(batch) > 0 {
 		return 0, s.round(ctx, batch)
 	}
 	if err := s.tell(ctx); err != nil || next.IsZero() {

@@ -135,12 +135,15 @@ func (r *reader) open(ctx context.Context) error {
 	return nil
 }
 
+// Wait returns when the budget of the shard allows to ask.
+func (r *reader) Wait(ctx context.Context) error { return pause(ctx, time.Until(r.next)) }
+
 // Read asks the shard when its budget allows, and again while the answers are empty, for
 // at most two seconds.
 func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 	until := time.Now().Add(longestRead)
 	for {
-		if err := pause(ctx, time.Until(r.next)); err != nil {
+		if err := r.Wait(ctx); err != nil {
 			return bridge.Batch{}, err
 		}
 		b, err := r.ask(ctx)
