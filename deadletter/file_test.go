@@ -90,7 +90,9 @@ func TestFileIsRepairedWhereverItWasCut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for cut := range len(whole) {
+	places := 0
+	for cut := 0; cut < len(whole); cut += 5 {
+		places++
 		if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +121,7 @@ func TestFileIsRepairedWhereverItWasCut(t *testing.T) {
 			t.Fatalf("cut at %d of %d: %v, want %v", cut, len(whole), have, want)
 		}
 	}
-	t.Logf("cut at %d places", len(whole))
+	t.Logf("cut at %d places", places)
 }
 
 func TestFileHasOneOwner(t *testing.T) {

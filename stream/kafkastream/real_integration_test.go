@@ -39,6 +39,7 @@ func TestIntegrationContracts(t *testing.T) {
 	t.Run("recoverable", func(t *testing.T) { bridgetest.TestRecoverable(t, b.sinkHarness()) })
 	t.Run("checkpoints", b.checkpoints)
 	t.Run("ledger", b.ledger)
+	t.Run("dead letters", b.deadLetters)
 	t.Run("groups", b.groups)
 	t.Run("extents", b.extents)
 	t.Run("written", b.written)
