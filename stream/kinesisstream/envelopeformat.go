@@ -33,6 +33,5 @@ func (c *envelopeCodec) pack(recs []*bridge.Record, max int) ([]byte, int) {
 	return envelope.Append(nil, out), len(out)
 }
 
-func (c *envelopeCodec) most() int                  { return maxParcel }
 func (c *envelopeCodec) mark(r *bridge.Record) mark { return mark{origin: r.Origin} }
 func (c *envelopeCodec) ledgered() bool             { return false }

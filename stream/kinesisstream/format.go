@@ -34,12 +34,10 @@ type codec interface {
 	// pack makes the data of one Kinesis record of the first of recs, which have one key and
 	// were checked. It takes at least one, and more up to max bytes.
 	pack(recs []*bridge.Record, max int) (data []byte, n int)
-	// most is how many records pack ever takes.
-	most() int
 	// mark is what a record is known by when it is read back.
 	mark(r *bridge.Record) mark
 	// ledgered says that the stream does not tell what of it is the workflow's, so that the
-	// ledger must.
+	// ledger must. Its intents are of one record each, and so is a parcel then.
 	ledgered() bool
 }
 
@@ -130,7 +128,5 @@ func (c *rawCodec) mark(r *bridge.Record) mark {
 	}
 	return mark{digest: c.conf.Tagger.Digest(r.Key, value)}
 }
-
-func (c *rawCodec) most() int { return 1 }
 
 func (c *rawCodec) ledgered() bool { return true }

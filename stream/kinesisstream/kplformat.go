@@ -66,7 +66,6 @@ func (c *kplCodec) tags(r *bridge.Record) []kpl.Tag {
 	return tags
 }
 
-func (c *kplCodec) most() int                  { return maxParcel }
 func (c *kplCodec) mark(r *bridge.Record) mark { return mark{origin: r.Origin} }
 func (c *kplCodec) ledgered() bool             { return false }
 

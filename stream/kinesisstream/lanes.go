@@ -117,10 +117,13 @@ func (q *queue) take(c codec) []parcel {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var batch []parcel
-	size := 0
+	size, most := 0, maxParcel
+	if c.ledgered() {
+		most = 1
+	}
 	for len(batch) < min(len(q.ready), maxPutRecords) {
 		l := q.ready[len(batch)]
-		data, n := c.pack(l.records(c.most()), maxPack)
+		data, n := c.pack(l.records(most), maxPack)
 		if size += len(l.key) + len(data); size > maxPutBytes {
 			break
 		}
