@@ -263,6 +263,9 @@ func (c *copier) unused(near bridge.Coordinate) bridge.Coordinate {
 		taken[p.Seq] = true
 	}
 	for _, p := range list[:len(list)-1] {
+		if near.Position.After(p) {
+			continue
+		}
 		at := between(verify.Place{Position: p}, taken).Position
 		if at.After(near.Position) && list[len(list)-1].After(at) {
 			near.Position = at

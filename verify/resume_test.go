@@ -108,7 +108,7 @@ func killAndResume(t *testing.T, seed uint64, from, to memstream.Flavour, ledger
 	dst, log := c.write()
 	verifier := func(k *keeper) *verify.Verifier {
 		v := w.verifier(dst)
-		v.Store, v.SaveEvery = k, 50*time.Millisecond
+		v.Store, v.SaveEvery = k, 150*time.Millisecond
 		if ledger {
 			v.Ledger = log
 			v.InPieces(20)
@@ -121,18 +121,20 @@ func killAndResume(t *testing.T, seed uint64, from, to memstream.Flavour, ledger
 		if op.Kind == memstream.OpRead {
 			f.Delay = 40 * time.Millisecond
 			if f.Most == 0 {
-				f.Most = 15
+				f.Most = 6
 			}
 		}
 		return f
 	}
 	dst.SetFaults(slow)
 	w.src.SetFaults(slow)
-	whole := w.run(verifier(&keeper{}))
+	undisturbed := verifier(nil)
+	undisturbed.Store = nil
+	whole := w.run(undisturbed)
 	k := &keeper{}
 	for range 12 {
 		ctx, cancel := context.WithCancel(t.Context())
-		k.live(1+w.rng.IntN(4), time.Duration(w.rng.IntN(200))*time.Millisecond, cancel)
+		k.live(1+w.rng.IntN(3), time.Duration(w.rng.IntN(200))*time.Millisecond, cancel)
 		res, err := verifier(k).Run(ctx)
 		cancel()
 		if err == nil {
