@@ -57,15 +57,13 @@ var mayImport = map[string][]string{
 	"internal/fuzzall":     {},
 	"internal/mutants":     {},
 	"internal/lint":        {},
-	"internal/deps":        {},
 
 	"internal/bench": {everything},
 	"integration":    {everything},
 	"cmd/bridge":     {everything},
 }
 
-// homes are the only packages whose code may import a library, tests aside. internal/deps
-// only pins versions.
+// homes are the only packages whose code may import a library, tests aside.
 var homes = []struct {
 	library string
 	home    []string
@@ -127,7 +125,7 @@ func checkLibrary(t *testing.T, s *source, quoted, target string) {
 	if s.pkg == "." && !s.test && !std {
 		t.Errorf("%s: the root package imports the standard library only, not %s", s.path, quoted)
 	}
-	if s.test && target != "github.com/stretchr/testify" || s.pkg == "internal/deps" || s.pkg == "integration" {
+	if s.test && target != "github.com/stretchr/testify" || s.pkg == "integration" {
 		return
 	}
 	for _, h := range homes {
