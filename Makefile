@@ -25,7 +25,7 @@ fuzz: ## every fuzz target for a minute
 
 integration: ## real servers, a tenth of the full counts; installs what it needs by name
 	bash integration/install.sh
-	RUNS=$(RUNS) $(GO) test -tags integration -count 1 -timeout 24m -p 1 $(REAL) -run Integration -v
+	RUNS=$(RUNS) $(GO) test -tags integration -count 1 -timeout 40m -p 1 $(REAL) -run Integration -v
 	$(GO) run ./internal/mutants -third
 
 reliability: ## real servers, full counts: hours
