@@ -99,6 +99,59 @@ func TestPutBodiesAreNotMixed(t *testing.T) {
 	}
 }
 
+// A nesting client makes a put of its own before it reads the body of the one it is to send.
+type nesting struct {
+	put   func(key string) error
+	depth int
+	mixed int
+}
+
+func (n *nesting) Do(r *http.Request) (*http.Response, error) {
+	if n.depth++; n.depth == 1 {
+		if err := n.put("inner"); err != nil {
+			return nil, err
+		}
+	}
+	want := "inner"
+	if n.depth--; n.depth == 0 {
+		want = "outer"
+	}
+	sent, err := io.ReadAll(r.Body)
+	if err != nil || bytes.Count(sent, []byte(`"`+want+`"`)) != 20 {
+		n.mixed++
+	}
+	body := `{"FailedRecordCount":0,"Records":[]}`
+	return &http.Response{StatusCode: 200, Header: http.Header{}, ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader([]byte(body)))}, nil
+}
+
+// The memory of a body is not lent again while it is sent.
+func TestPutBodyIsNotLentTwice(t *testing.T) {
+	n := &nesting{}
+	client := kinesis.New(kinesis.Options{
+		Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""), HTTPClient: n, Retryer: aws.NopRetryer{},
+	}, func(o *kinesis.Options) {
+		if err := kinesisstream.CodecJSON.Plug(o); err != nil {
+			t.Fatal(err)
+		}
+	})
+	n.put = func(key string) error {
+		in := aPut(20, 64)
+		for i := range in.Records {
+			in.Records[i].PartitionKey = &key
+		}
+		_, err := client.PutRecords(t.Context(), in)
+		return err
+	}
+	for range 50 {
+		if err := n.put("outer"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n.mixed > 0 {
+		t.Errorf("%d of 100 bodies were not as they were put", n.mixed)
+	}
+}
+
 func noDelay(int, error) (d time.Duration, err error) { return 0, nil }
 
 type noRateLimit struct{}
