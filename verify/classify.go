@@ -93,7 +93,11 @@ func (d *drill) judgeOne(o *outcome, w *drillWindow, src *item, copies []*item) 
 	d.settle(o, w, src, stands, isDead && dead == src.content)
 	switch {
 	case best == nil && len(foreign) > 0 && w.has(src.cell):
-		o.add(w.w, d.finding(Corrupt, src, foreign[0], src.fields.differ(foreign[0].fields)))
+		what := src.fields.differ(foreign[0].fields)
+		if len(what) == 0 {
+			what = []string{"provenance"}
+		}
+		o.add(w.w, d.finding(Corrupt, src, foreign[0], what))
 		foreign = foreign[1:]
 	case best == nil && isDead:
 		if dead != src.content {

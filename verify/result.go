@@ -211,7 +211,8 @@ type Finding struct {
 	Expected string `json:"expected_partition,omitempty"`
 	// Key is a keyed hash of the record's key, 16 hexadecimal digits.
 	Key string `json:"key,omitempty"`
-	// What names what differs: key, value, headers, time, null.
+	// What names what differs: key, value, headers, time, null; provenance if none of them
+	// does, and yet the mirror did not write the record as it stands there.
 	What []string `json:"what,omitempty"`
 	// Records is how many records the finding stands for: 1, or those of a rewind.
 	Records int64 `json:"records"`

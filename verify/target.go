@@ -339,6 +339,10 @@ func (r *run) bookPlaced(t *targetPart, after bridge.Position, p *placed) {
 		return
 	}
 	i := s.find(p.at)
+	if i < 0 && p.foreign {
+		r.stray(t, after, p) // no mirror is ahead: it did not write it
+		return
+	}
 	if i < 0 {
 		r.Beyond++
 		return

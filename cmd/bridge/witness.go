@@ -116,7 +116,7 @@ func (p *pair) compare(ctx context.Context, w state.Workflow, v *verify.Verifier
 		return nil, err
 	}
 	reading := p.reading(w)
-	reading.Share = v.ReadShare
+	reading.Share, reading.KeepCopied = v.ReadShare, p.Config.Direction == kafkaToKinesis
 	stream := p.kinesis.Source(reading)
 	if p.Config.Direction == kinesisToKafka {
 		v.Source, v.Target, v.Format = stream, topic, "header"

@@ -74,6 +74,9 @@ type carried struct {
 	provenance []byte // empty if the record is none of any mirror's
 	headers    []bridge.Header
 	null       bool
+	// moved: it does not stand under the key of its Kinesis record alone, as all do that a
+	// mirror wrote.
+	moved bool
 }
 
 // carriedByTags reads the tags of a user record. Tags that no mirror writes make it a record

@@ -36,6 +36,10 @@ type SourceConfig struct {
 	// Restore says that a mirror, of whichever workflow, wrote the stream: headers, null
 	// values and times that its formats carry are those of the records.
 	Restore bool
+	// KeepCopied is for who compares: a provenance header whose tag does not hold is left as
+	// the last of the headers, and so is that of a user record that is the workflow's own but
+	// for a hash key or an outer key that no mirror gives it; both are Foreign.
+	KeepCopied bool
 }
 
 // A Source reads a stream. It implements bridge.Source.

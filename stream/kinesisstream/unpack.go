@@ -1,7 +1,9 @@
 package kinesisstream
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -68,7 +70,9 @@ func (u *unpacker) aggregate(out []bridge.Record, base bridge.Record) []bridge.R
 		}
 		r := user(base, &x.Records[i])
 		if u.conf.Stamp != nil {
-			u.judge(&r, carriedByTags(x.Records[i].Tags))
+			c := carriedByTags(x.Records[i].Tags)
+			c.moved = x.Records[i].ExplicitHashKey != nil || !bytes.Equal(base.Key, r.Key)
+			u.judge(&r, c)
 		}
 		out = append(out, r)
 	}
@@ -105,7 +109,7 @@ func (u *unpacker) envelope(out []bridge.Record, base bridge.Record) []bridge.Re
 		if r.Value == nil {
 			r.Value = []byte{}
 		}
-		u.judge(&r, carried{recs[i].Provenance, recs[i].Headers, recs[i].Value == nil})
+		u.judge(&r, carried{provenance: recs[i].Provenance, headers: recs[i].Headers, null: recs[i].Value == nil})
 		if r.Origin.IsZero() && !u.conf.Restore {
 			return append(out[:start], base)
 		}
@@ -125,6 +129,9 @@ func (u *unpacker) judge(r *bridge.Record, c carried) {
 		value = nil
 	}
 	origin, p, mark := u.conf.Stamp.Judge(c.provenance, r.Key, value)
+	if mark == bridge.Ours && c.moved && u.conf.KeepCopied {
+		mark = bridge.Copied
+	}
 	switch mark {
 	case bridge.NotProvenance:
 		return
@@ -132,6 +139,9 @@ func (u *unpacker) judge(r *bridge.Record, c carried) {
 		r.Origin = origin
 	case bridge.Copied:
 		r.Foreign = true
+		if u.conf.KeepCopied {
+			c.headers = append(slices.Clip(c.headers), bridge.Header{Key: bridge.ProvenanceHeader, Value: c.provenance})
+		}
 	}
 	if u.conf.Restore || mark == bridge.Ours {
 		r.Value, r.Headers, r.Time = value, c.headers, p.Time
