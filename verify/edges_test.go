@@ -145,6 +145,13 @@ func TestEdges(t *testing.T) {
 				}
 			},
 			after: func(_ *testing.T, _ *world, v *verify.Verifier, _ *memstream.Stream) { v.HoldAtMost(10) }},
+		{name: "a record under a copied header of a place to come", from: memstream.Kinesis, to: memstream.Kafka, verdict: verify.Inconsistent, reason: "1 records are on the target that the source never had",
+			change: func(_ *world, c *copier) {
+				forged, at := again(c.lines[3]), c.lines[3].was
+				at.Position.Seq = "9" + at.Position.Seq[1:]
+				c.claims(forged, at)
+				c.lines = append(c.lines, forged)
+			}},
 		{name: "ranges alone", from: memstream.Kinesis, to: memstream.Kafka, verdict: verify.Inconclusive, reason: "only ranges were compared",
 			after: func(_ *testing.T, _ *world, v *verify.Verifier, _ *memstream.Stream) { v.Quick = true }},
 		{name: "a range without records", from: memstream.Kinesis, to: memstream.Kafka, verdict: verify.Inconclusive, reason: "nothing to judge",

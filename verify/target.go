@@ -339,8 +339,8 @@ func (r *run) bookPlaced(t *targetPart, after bridge.Position, p *placed) {
 		return
 	}
 	i := s.find(p.at)
-	if i < 0 && p.foreign {
-		r.stray(t, after, p) // no mirror is ahead: it did not write it
+	if p.foreign && (i < 0 || s.Windows[i].Cells == nil) {
+		r.stray(t, after, p) // neither ahead nor again: the mirror did not write it
 		return
 	}
 	if i < 0 {

@@ -285,6 +285,23 @@ var packedDamages = map[string]func(s *rack, p pack, sub int) []string{
 			lie(verify.Corrupt, s.from(*b), at(p, sub+1), "value", "headers"),
 		}
 	},
+	"put into another shard": func(s *rack, p pack, _ int) (out []string) {
+		proceed(s.t, s.stream.Drop(p.shard, p.index))
+		for _, shard := range s.stream.Shards() {
+			if shard.ID == p.shard {
+				continue
+			}
+			place := min(p.index, shard.Records-1)
+			proceed(s.t, s.stream.Insert(shard.ID, place, kinesistest.Record{Key: p.rec.Key, Data: p.rec.Data}))
+			list, err := s.stream.Records(shard.ID)
+			proceed(s.t, err)
+			for i, r := range p.recs {
+				out = append(out, lie(verify.Misrouted, s.from(r), placeOf(shard.ID, list[place].SequenceNumber, i)))
+			}
+			return out
+		}
+		return nil
+	},
 	"invent one": func(s *rack, p pack, sub int) []string {
 		return s.invented(p, sub, letter.Record{Value: []byte("invented")}, "-")
 	},
