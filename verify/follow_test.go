@@ -171,7 +171,8 @@ func wait(ctx context.Context, d time.Duration) {
 }
 
 // A loss behind the watermark and one ahead of it are both reported, and what claims to be
-// a record of a window that was judged is no repeat of it.
+// a record of a window that was judged is no repeat of it; one of a place to come holds
+// nothing up.
 func TestContinuousFindsLosses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 5, memstream.Kinesis, memstream.Kafka)
@@ -187,16 +188,22 @@ func TestContinuousFindsLosses(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(5*time.Second, func() { w.late(dst) })
 		time.AfterFunc(4*time.Minute, func() {
-			d, forged := again(early), again(early) // long after its window was judged
-			c.claims(forged, early.was)
-			c.put(dst, []*line{d, forged}, []bridge.Record{c.outgoing(d), c.outgoing(forged)})
+			far := early.was
+			far.Position.Seq = "9" + far.Position.Seq[1:]
+			for _, claim := range []bridge.Coordinate{{}, far, early.was} { // long after its window was judged
+				d := again(early)
+				if !claim.IsZero() {
+					c.claims(d, claim)
+				}
+				c.put(dst, []*line{d}, []bridge.Record{c.outgoing(d)})
+			}
 		})
 		time.AfterFunc(8*time.Minute, cancel)
 		res, err := v.Run(ctx)
 		if !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
-		if res.Findings.Missing != 1 || res.Findings.Duplicate != 1 || res.Findings.Extra != 1 || res.Verdict != verify.Inconsistent {
+		if res.Findings.Missing != 1 || res.Findings.Duplicate != 1 || res.Findings.Extra != 2 || res.Verdict != verify.Inconsistent {
 			t.Errorf("%s: %+v", res.Verdict, res.Findings)
 		}
 		for _, f := range res.Samples {

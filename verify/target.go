@@ -234,10 +234,11 @@ func claimOf(i bridge.Identity) string { return claimName(bridge.SourceID(i)) }
 
 // await returns when the windows of all coordinates are known.
 func (r *run) await(ctx context.Context, list []placed) error {
-	want := map[string]bridge.Position{}
+	want := map[claimed]bridge.Position{}
 	for i := range list {
-		if o := &list[i].origin; !o.IsZero() && o.Position.After(want[o.Partition]) {
-			want[o.Partition] = o.Position
+		o := &list[i].origin
+		if c := (claimed{o.Partition, list[i].foreign}); !o.IsZero() && o.Position.After(want[c]) {
+			want[c] = o.Position
 		}
 	}
 	stop := context.AfterFunc(ctx, func() {
@@ -248,9 +249,9 @@ func (r *run) await(ctx context.Context, list []placed) error {
 	defer stop()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for partition, at := range want {
+	for c, at := range want {
 		listed := r.lists
-		for !r.known(partition, at, listed) {
+		for !r.known(c, at, listed) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -260,14 +261,24 @@ func (r *run) await(ctx context.Context, list []placed) error {
 	return nil
 }
 
+// A claimed is a source partition that records of the target name, truly or not.
+type claimed struct {
+	partition string
+	foreign   bool
+}
+
 // known reports whether the window of a coordinate is known, or never will be: while a
-// run goes on, a shard that is not listed may be new. The lock is held.
-func (r *run) known(partition string, at bridge.Position, listed int) bool {
-	s := r.sourceByID[partition]
-	if s == nil {
-		return !r.v.Continuous || r.lists > listed+1
+// run goes on, a shard that is not listed may be new, and a coordinate that is only claimed
+// need never come. The lock is held.
+func (r *run) known(c claimed, at bridge.Position, listed int) bool {
+	s := r.sourceByID[c.partition]
+	if s != nil && s.covers(at) {
+		return true
 	}
-	return s.covers(at)
+	if !r.v.Continuous || s != nil && !c.foreign {
+		return s == nil
+	}
+	return r.lists > listed+1
 }
 
 // bookTarget books records in the order of their partition, which were read behind a
