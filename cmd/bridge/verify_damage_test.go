@@ -5,8 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -236,15 +236,13 @@ func TestVerifyBesideAMirror(t *testing.T) {
 	defer client.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	signals := make(chan os.Signal, 1)
+	// A process of its own: this test's program under the name that makes it bridge.
+	var log bytes.Buffer
+	mirror := exec.CommandContext(t.Context(), os.Args[0])
+	mirror.Args = []string{"bridge", "--config", filepath.Join(s.dir, "bridge.yaml"), "mirror", "run"}
+	mirror.Stderr = &log
+	proceed(t, mirror.Start())
 	var working sync.WaitGroup
-	working.Go(func() {
-		var log bytes.Buffer
-		a := &app{stdout: io.Discard, stderr: &log, env: os.LookupEnv, adapters: realAdapters(), signals: signals}
-		if code := a.run(t.Context(), []string{"--config", filepath.Join(s.dir, "bridge.yaml"), "mirror", "run"}); code != 130 {
-			t.Errorf("the mirror ended with %d: %s", code, log.String())
-		}
-	})
 	working.Go(func() {
 		tick := time.NewTicker(5 * time.Millisecond)
 		defer tick.Stop()
@@ -273,6 +271,9 @@ func TestVerifyBesideAMirror(t *testing.T) {
 		t.Errorf("the last run read %d records: the mirror did not move", read)
 	}
 	cancel()
-	signals <- os.Interrupt
 	working.Wait()
+	proceed(t, mirror.Process.Signal(os.Interrupt))
+	if err := mirror.Wait(); mirror.ProcessState.ExitCode() != 130 {
+		t.Errorf("the mirror ended with %v: %s", err, log.String())
+	}
 }
