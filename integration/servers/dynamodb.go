@@ -1,15 +1,12 @@
 package servers
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
-	"time"
 )
 
 // DynamoDBVersion is the version of DynamoDB Local that is started.
@@ -89,31 +86,11 @@ func StartDynamoDB(ctx context.Context, dir string) (*DynamoDB, error) {
 		_ = d.cmd.Wait()
 		close(d.ended)
 	}()
-	if err := d.await(ctx, ports[0], out.Name()); err != nil {
+	if err := awaitPort(ctx, "DynamoDB Local", ports[0], out.Name(), d.ended); err != nil {
 		d.Close()
 		return nil, err
 	}
 	return d, nil
-}
-
-func (d *DynamoDB) await(ctx context.Context, addr, log string) error {
-	ctx, cancel := context.WithTimeout(ctx, startPatience)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			return c.Close()
-		}
-		select {
-		case <-tick.C:
-			continue
-		case <-d.ended:
-		case <-ctx.Done():
-		}
-		said, _ := os.ReadFile(log)
-		return fmt.Errorf("DynamoDB Local is not up: %w\n%s", context.Cause(ctx), tail(bytes.TrimSpace(said)))
-	}
 }
 
 // URL is its endpoint.

@@ -1,7 +1,6 @@
 package servers
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -9,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
-	"time"
 )
 
 // KinesisLocalVersion is what is started.
@@ -78,7 +76,7 @@ func StartKinesisLocal(ctx context.Context, dir string) (*KinesisLocal, error) {
 		_ = k.cmd.Wait()
 		close(k.ended)
 	}()
-	if err := k.await(ctx, ports[0], out.Name()); err != nil {
+	if err := awaitPort(ctx, "kinesis-local", ports[0], out.Name(), k.ended); err != nil {
 		k.Close()
 		return nil, err
 	}
@@ -88,26 +86,6 @@ func StartKinesisLocal(ctx context.Context, dir string) (*KinesisLocal, error) {
 func portOf(addr string) string {
 	_, port, _ := net.SplitHostPort(addr)
 	return port
-}
-
-func (k *KinesisLocal) await(ctx context.Context, addr, log string) error {
-	ctx, cancel := context.WithTimeout(ctx, startPatience)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			return c.Close()
-		}
-		select {
-		case <-tick.C:
-			continue
-		case <-k.ended:
-		case <-ctx.Done():
-		}
-		said, _ := os.ReadFile(log)
-		return fmt.Errorf("kinesis-local is not up: %w\n%s", context.Cause(ctx), tail(bytes.TrimSpace(said)))
-	}
 }
 
 // URL is its endpoint.
