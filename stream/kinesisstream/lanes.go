@@ -15,25 +15,29 @@ import (
 type queue struct {
 	mu    sync.Mutex
 	lanes map[string]*lane
+	spare *lane   // lanes to be used again, linked by next
 	ready []*lane // whose first record may be put
+	run   []*bridge.Record
 	wake  chan struct{}
 }
 
 // maxParcel is how many records are packed together at most.
 const maxParcel = 1000
 
-// A lane is what waits for one partition key.
+// A lane is what waits for one partition key, as a list.
 type lane struct {
-	key   string
-	items []*item
-	busy  bool // the first records are ready or under way
+	key         string
+	first, last *item
+	busy        bool  // the first records are ready or under way
+	next        *lane // while it is spare
 }
 
 // An item is one record of one Write.
 type item struct {
-	rec *bridge.Record
-	ack *bridge.Ack
-	of  *write
+	rec  *bridge.Record
+	ack  *bridge.Ack
+	of   *write
+	next *item // of its lane
 }
 
 // A write is one call of Write.
@@ -53,27 +57,27 @@ var errHeldBack = fmt.Errorf("held back behind a record of its key that was refu
 // later ones of its key in this call back.
 func (q *queue) add(recs []bridge.Record, acks []bridge.Ack, check func(*bridge.Record) error) *write {
 	w := &write{done: make(chan struct{})}
-	blocked := map[string]bool{}
+	items := make([]item, len(recs))
+	var blocked map[string]bool
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range recs {
-		key := string(recs[i].Key)
-		if blocked[key] {
+		if blocked[string(recs[i].Key)] {
 			acks[i].Err = errHeldBack
 			continue
 		}
 		if err := check(&recs[i]); err != nil {
 			acks[i].Err = err
-			blocked[key] = true
+			if blocked == nil {
+				blocked = map[string]bool{}
+			}
+			blocked[string(recs[i].Key)] = true
 			continue
 		}
 		w.left++
-		l := q.lanes[key]
-		if l == nil {
-			l = &lane{key: key}
-			q.lanes[key] = l
-		}
-		l.items = append(l.items, &item{&recs[i], &acks[i], w})
+		items[i] = item{rec: &recs[i], ack: &acks[i], of: w}
+		l := q.lane(recs[i].Key)
+		l.push(&items[i])
 		q.offer(l)
 	}
 	if w.left == 0 {
@@ -84,6 +88,31 @@ func (q *queue) add(recs []bridge.Record, acks []bridge.Ack, check func(*bridge.
 	default:
 	}
 	return w
+}
+
+// lane is the lane of a key, which is made if nothing waits for it.
+func (q *queue) lane(key []byte) *lane {
+	l := q.lanes[string(key)]
+	if l != nil {
+		return l
+	}
+	if l = q.spare; l != nil {
+		q.spare = l.next
+		*l = lane{key: string(key)}
+	} else {
+		l = &lane{key: string(key)}
+	}
+	q.lanes[l.key] = l
+	return l
+}
+
+func (l *lane) push(it *item) {
+	if l.first == nil {
+		l.first = it
+	} else {
+		l.last.next = it
+	}
+	l.last = it
 }
 
 // wait returns when something was added since the last wait, d has passed, or ctx ends.
@@ -99,7 +128,7 @@ func (q *queue) wait(ctx context.Context, d time.Duration) {
 
 // offer lets the first records of a lane be put, unless some of it are under way.
 func (q *queue) offer(l *lane) {
-	if !l.busy && len(l.items) > 0 {
+	if !l.busy && l.first != nil {
 		l.busy = true
 		q.ready = append(q.ready, l)
 	}
@@ -123,7 +152,7 @@ func (q *queue) take(c codec) []parcel {
 	}
 	for len(batch) < min(len(q.ready), maxPutRecords) {
 		l := q.ready[len(batch)]
-		data, n := c.pack(l.records(most), maxPack)
+		data, n := c.pack(q.records(l, most), maxPack)
 		if size += len(l.key) + len(data); size > maxPutBytes {
 			break
 		}
@@ -133,50 +162,65 @@ func (q *queue) take(c codec) []parcel {
 	return batch
 }
 
-// records are those that one parcel of at most so many could hold.
-func (l *lane) records(most int) []*bridge.Record {
-	out := make([]*bridge.Record, 0, min(len(l.items), most))
-	for _, it := range l.items[:cap(out)] {
-		out = append(out, it.rec)
+// records are those that one parcel of at most so many could hold. They are good until the
+// next call.
+func (q *queue) records(l *lane, most int) []*bridge.Record {
+	q.run = q.run[:0]
+	for it := l.first; it != nil && len(q.run) < most; it = it.next {
+		q.run = append(q.run, it.rec)
 	}
-	return out
+	return q.run
 }
 
-// resolve gives the records of a parcel their fate: the places behind ack, or its error.
-// After a failure the later ones of the first one's Write are held back, since the engine
-// will bring that one again before them; those of other Writes are put again.
-func (q *queue) resolve(p parcel, ack bridge.Ack) {
+// resolve gives the records of each parcel of a put their fate: the places behind its ack,
+// or its error.
+func (q *queue) resolve(batch []parcel, acks []bridge.Ack) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l := p.lane
-	if ack.Err == nil {
-		for i, it := range l.items[:p.n] {
-			*it.ack = ack
-			it.ack.Position.Sub = uint32(i)
-			it.of.finish()
+	for i, p := range batch {
+		if acks[i].Err == nil {
+			p.stored(p.n, acks[i])
+		} else {
+			p.refused(acks[i])
 		}
-		l.items = l.items[p.n:]
-	} else {
-		first := l.items[0]
-		*first.ack = ack
-		first.of.finish()
-		l.items = l.items[1:]
-		rest := l.items[:0]
-		for _, it := range l.items {
-			if it.of != first.of {
-				rest = append(rest, it)
-				continue
-			}
-			it.ack.Err = errHeldBack
-			it.of.finish()
+		p.busy = false
+		if p.first == nil {
+			delete(q.lanes, p.key)
+			p.lane.next, q.spare = q.spare, p.lane
+			continue
 		}
-		l.items = rest
+		q.offer(p.lane)
 	}
-	l.busy = false
-	if len(l.items) == 0 {
-		delete(q.lanes, l.key)
+}
+
+// stored takes the first n records out of the lane, as stored in one parcel.
+func (l *lane) stored(n int, ack bridge.Ack) {
+	for i := range n {
+		it := l.first
+		l.first = it.next
+		*it.ack = ack
+		it.ack.Position.Sub = uint32(i)
+		it.of.finish()
 	}
-	q.offer(l)
+}
+
+// refused takes the first record out of the lane, and the later ones of its Write, since
+// the engine will bring that one again before them. Those of other Writes are put again.
+func (l *lane) refused(ack bridge.Ack) {
+	first := l.first
+	rest := first.next
+	*first.ack = ack
+	first.of.finish()
+	l.first, l.last = nil, nil
+	for it := rest; it != nil; it = rest {
+		rest, it.next = it.next, nil
+		if it.of != first.of {
+			l.push(it)
+			continue
+		}
+		it.ack.Err = errHeldBack
+		it.of.finish()
+	}
 }
 
 func (w *write) finish() {

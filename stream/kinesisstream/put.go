@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -64,7 +65,7 @@ func (s *Sink) intend(ctx context.Context, batch []parcel) (at bridge.Position, 
 
 // intent is what the ledger is told of a parcel of one record.
 func (s *Sink) intent(p parcel) bridge.Intent {
-	r := p.items[0].rec
+	r := p.first.rec
 	return bridge.Intent{Origin: r.Origin, Key: p.key, Time: r.Time, Digest: s.codec.mark(r).digest}
 }
 
@@ -91,44 +92,51 @@ func (s *Sink) put(ctx context.Context, batch []parcel, deadline time.Time) (*ki
 
 // answered deals with the answer to one put, record by record.
 func (s *Sink) answered(batch []parcel, entry bridge.Position, results []types.PutRecordsResultEntry) {
-	for i, p := range batch {
+	acks := make([]bridge.Ack, len(batch))
+	for i := range results {
 		r := &results[i]
 		if r.ErrorCode == nil && r.SequenceNumber != nil && r.ShardId != nil {
-			s.stored(p, entry, i, *r.ShardId, bridge.Position{Seq: *r.SequenceNumber})
+			acks[i] = bridge.Ack{Partition: *r.ShardId, Position: bridge.Position{Seq: *r.SequenceNumber}}
 			continue
 		}
 		class := codes[aws.ToString(r.ErrorCode)]
 		if class == nil {
 			class = bridge.ErrTransient
 		}
-		s.notStored(p, entry, i, fmt.Errorf("put record: %s: %w", aws.ToString(r.ErrorCode), class))
+		acks[i].Err = fmt.Errorf("put record: %s: %w", aws.ToString(r.ErrorCode), class)
 	}
+	s.resolve(batch, entry, acks)
 }
 
-func (s *Sink) stored(p parcel, entry bridge.Position, i int, shard string, at bridge.Position) {
-	s.settle(bridge.Settled{Entry: entry, Index: i, Stored: true, Partition: shard, Position: at})
-	s.advance(shard, at)
-	s.late.own(p.key, shard, at)
-	s.queue.resolve(p, bridge.Ack{Partition: shard, Position: at, Log: entry})
-}
-
-// settle keeps for the ledger what became of an intent.
-func (s *Sink) settle(r bridge.Settled) {
+// resolve passes on what became of one put: to the ledger with its next entry, and to
+// whoever waits for the records.
+func (s *Sink) resolve(batch []parcel, entry bridge.Position, acks []bridge.Ack) {
 	if s.codec.ledgered() {
-		s.settled = append(s.settled, r)
+		s.settled = slices.Grow(s.settled, len(batch))
 	}
-}
-
-func (s *Sink) notStored(p parcel, entry bridge.Position, i int, err error) {
-	s.settle(bridge.Settled{Entry: entry, Index: i})
-	s.queue.resolve(p, bridge.Ack{Err: err})
+	for i, p := range batch {
+		a := &acks[i]
+		if a.Err == nil {
+			a.Log = entry
+			s.advance(a.Partition, a.Position)
+			s.late.own(p.key, a.Partition, a.Position)
+		}
+		if s.codec.ledgered() {
+			s.settled = append(s.settled, bridge.Settled{
+				Entry: entry, Index: i, Stored: a.Err == nil, Partition: a.Partition, Position: a.Position,
+			})
+		}
+	}
+	s.queue.resolve(batch, acks)
 }
 
 // refused deals with a call that was certainly not carried out.
 func (s *Sink) refused(batch []parcel, entry bridge.Position, err error) error {
-	for i, p := range batch {
-		s.notStored(p, entry, i, err)
+	acks := make([]bridge.Ack, len(batch))
+	for i := range acks {
+		acks[i].Err = err
 	}
+	s.resolve(batch, entry, acks)
 	if bridge.Retryable(err) {
 		return nil
 	}
@@ -143,18 +151,20 @@ func (s *Sink) find(ctx context.Context, batch []parcel, entry bridge.Position, 
 	}
 	doubts := map[string]*doubt{}
 	for i, p := range batch {
-		doubts[p.key] = &doubt{entry: entry, index: i, mark: s.codec.mark(p.items[0].rec)}
+		doubts[p.key] = &doubt{entry: entry, index: i, mark: s.codec.mark(p.first.rec)}
 	}
 	if err := s.look(ctx, doubts, deadline.Add(-s.conf.PutTimeout)); err != nil {
 		return err
 	}
+	acks := make([]bridge.Ack, len(batch))
 	for i, p := range batch {
 		if d := doubts[p.key]; d.shard != "" {
-			s.stored(p, entry, i, d.shard, d.at)
+			acks[i] = bridge.Ack{Partition: d.shard, Position: d.at}
 		} else {
-			s.notStored(p, entry, i, errNotThere)
+			acks[i].Err = errNotThere
 		}
 	}
+	s.resolve(batch, entry, acks)
 	return nil
 }
 
