@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -40,15 +41,33 @@ type Kafka struct {
 	Rows    *Rows
 }
 
-// Create makes a topic.
+// Create makes a topic, and returns when each partition can be written: a real broker learns
+// that it leads one after the topic is there.
 func (k Kafka) Create(ctx context.Context, topic string) error {
 	client, err := kgo.NewClient(kgo.SeedBrokers(k.Brokers...))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	_, err = kadm.NewClient(client).CreateTopic(ctx, int32(k.Rows.Partitions), 1, nil, topic)
-	return err
+	admin := kadm.NewClient(client)
+	if _, err := admin.CreateTopic(ctx, int32(k.Rows.Partitions), 1, nil, topic); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	for {
+		ends, err := admin.ListEndOffsets(ctx, topic)
+		if err == nil {
+			err = ends.Error()
+		}
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // Delete removes topics, so that the next client finds room.
