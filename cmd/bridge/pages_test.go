@@ -27,9 +27,19 @@ var givens = map[string]string{
 	"mirrored":                      stream + mirrored,
 	"mirrored, then a shard split and expired unread": stream + mirrored +
 		"kinesis split orders shardId-000000000000\nkinesis put orders 60 80\nkinesis wait 240\n",
-	"mirrored, and its consumer stopped": stream + mirrored + stopped,
-	"mirrored, and its consumer moved":   stream + mirrored + stopped + moved,
-	"nothing":                            "",
+	"mirrored, and its consumer stopped":           stream + mirrored + stopped,
+	"mirrored, and its consumer moved":             stream + mirrored + stopped + moved,
+	"mirrored, and the topic written to by others": stream + carried + "kafka put orders 200 203\n",
+	"mirrored, and the topic trimmed":              stream + carried + "kafka trim orders 0 3\n",
+	"topic with a tombstone": `kinesis start
+kafka start
+env BRIDGE_KAFKA_BROKERS=$KAFKA
+kafka create orders 2
+kafka put orders 0 20
+kafka tombstone orders key7
+kafka put orders 20 30
+`,
+	"nothing": "",
 }
 
 const (
@@ -57,6 +67,7 @@ kafka start
 env BRIDGE_KINESIS_ENDPOINT_URL=$KINESIS
 env BRIDGE_KAFKA_BROKERS=$KAFKA
 `
+	carried  = "exec bridge mirror run --until-caught-up --config orders.yaml\n"
 	mirrored = `exec bridge mirror run --until-caught-up --config orders.yaml
 kinesis put orders 40 60
 `
@@ -82,6 +93,7 @@ ended 143
 var (
 	comment = regexp.MustCompile(`(?m)^<!-- (given|then): (.*) -->$`)
 	block   = regexp.MustCompile("(?ms)^```(sh|yaml)\n(.*?)^```$")
+	named   = regexp.MustCompile(`^# (\S+\.yaml)\n`)
 	remark  = regexp.MustCompile(` # (until stopped|exit \d+)$`)
 )
 
@@ -141,10 +153,15 @@ func storyOfPage(t *testing.T, page, config string) (story string, commands int)
 		t.Fatalf("%s: nobody knows how to make %q or how to check %q", page, said["given"], said["then"])
 	}
 	var b strings.Builder
+	var others string // further files that it names
 	b.WriteString("# " + page + "\n" + given)
 	for _, m := range block.FindAllStringSubmatch(string(text), -1) {
 		if m[1] != "sh" {
-			config = m[2] // a page that shows one means that one
+			if name := named.FindStringSubmatch(m[2]); name != nil {
+				others += "-- " + name[1] + " --\n" + m[2]
+			} else {
+				config = m[2] // a page that shows one means that one
+			}
 			continue
 		}
 		for line := range strings.Lines(m[2]) {
@@ -161,7 +178,7 @@ func storyOfPage(t *testing.T, page, config string) (story string, commands int)
 		then = fmt.Sprintf(then, want)
 	}
 	b.WriteString(then)
-	b.WriteString("-- orders.yaml --\n" + config)
+	b.WriteString("-- orders.yaml --\n" + config + others)
 	return b.String(), commands
 }
 
