@@ -2,14 +2,18 @@ package envelope_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"hash/crc32"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/envelope"
+	"github.com/kinesis-msk-bridge/bridge/internal/memtest"
 )
 
 // The bytes of version 1 are stored in people's streams.
@@ -80,11 +84,25 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// FuzzDecode holds that nothing panics, that memory is bounded, and that what is read is
+// read again from what is written of it.
 func FuzzDecode(f *testing.F) {
 	f.Add(envelope.Append(nil, []envelope.Record{{Value: []byte("v"), Headers: []bridge.Header{{Key: "k"}}}}))
 	f.Add([]byte("\xc5BRG\x01\xff\xff\xff\xff\x0f"))
+	rng := rand.New(rand.NewPCG(12, 0))
+	for range 40 {
+		data := envelope.Append(nil, random(rng))
+		f.Add(data)
+		f.Add(append(data[:len(data)-4:len(data)-4], "sum!"...))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		recs, err := envelope.Decode(data)
+		if bytes.HasSuffix(data, []byte("sum!")) { // else the checksum keeps everything out
+			body := data[:len(data)-4]
+			data = binary.BigEndian.AppendUint32(slices.Clip(body), crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
+		}
+		var recs []envelope.Record
+		var err error
+		memtest.Bounded(t, len(data), 64, func() { recs, err = envelope.Decode(data) })
 		if err != nil {
 			if !errors.Is(err, envelope.ErrPlain) && !errors.Is(err, bridge.ErrUndecodable) {
 				t.Fatal(err)
@@ -98,6 +116,9 @@ func FuzzDecode(f *testing.F) {
 		for i := range recs {
 			if !bytes.Equal(again[i].Value, recs[i].Value) || (again[i].Value == nil) != (recs[i].Value == nil) {
 				t.Fatal("the value differs")
+			}
+			if !bytes.Equal(again[i].Provenance, recs[i].Provenance) || !reflect.DeepEqual(again[i].Headers, recs[i].Headers) {
+				t.Fatal("what stands beside the value differs")
 			}
 		}
 	})

@@ -55,6 +55,7 @@ var mayImport = map[string][]string{
 	"internal/flights":     {},
 	"internal/flights/gen": {},
 	"internal/fuzzall":     {},
+	"internal/memtest":     {},
 	"internal/mutants":     {},
 	"internal/lint":        {},
 
