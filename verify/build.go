@@ -15,6 +15,10 @@ func (r *run) result() *Result {
 		State: "running", StartedAt: r.StartedAt, Scope: r.scope(), Fence: r.fenceMarks(),
 		Samples: r.Confirmed, Targets: r.ranges(), Through: r.through(),
 	}
+	if r.v.Continuous {
+		sweep := r.Swept.Sweep
+		res.Sweep = &sweep
+	}
 	if r.v.Content {
 		res.Mode = "content"
 	}

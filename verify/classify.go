@@ -104,9 +104,14 @@ func (d *drill) judgeOne(o *outcome, w *drillWindow, src *item, copies []*item) 
 			o.add(w.w, d.finding(Corrupt, src, nil, []string{"dead letter"}))
 		}
 	case best == nil && w.has(src.cell):
-		o.add(w.w, d.absent(src))
+		f := d.absent(src)
+		f.change.sub(d.bound(src), src.size)
+		o.add(w.w, f)
 	case best != nil && best.content != src.content:
-		o.add(w.w, d.finding(Corrupt, src, best, src.fields.differ(best.fields)))
+		f := d.finding(Corrupt, src, best, src.fields.differ(best.fields))
+		f.change.sub(d.bound(src), src.size)
+		f.change.add(d.bound(best), best.size)
+		o.add(w.w, f)
 	case best != nil && !d.inPlace(src, best):
 		o.add(w.w, d.finding(Misrouted, src, best, nil))
 	default:

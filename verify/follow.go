@@ -12,7 +12,8 @@ import (
 )
 
 // follow reads both sides as they grow, and judges each window once it was closed for
-// the settle time and the target was read to its end since. It ends with ctx.
+// the settle time and the target was read to its end since. Beside that it sweeps. It ends
+// with ctx.
 func (r *run) follow(ctx context.Context) error {
 	if r.FenceAt.IsZero() {
 		r.FenceAt = time.Now().UTC()
@@ -28,6 +29,7 @@ func (r *run) follow(ctx context.Context) error {
 			group.Go(func() error { return r.readByLedger(work) })
 		}
 		group.Go(func() error { return r.judging(work, group) })
+		group.Go(func() error { return r.sweeping(work) })
 		group.Go(func() error { r.report(work); return nil })
 		return group.Wait()
 	})

@@ -14,7 +14,8 @@ import (
 )
 
 // Beside a mirror at work, through reshards and kills of the mirror, a continuous run
-// raises no alarm, and its watermark follows within the settle time and two windows.
+// raises no alarm, nor do its sweeps, and its watermark follows within the settle time and
+// two windows.
 func TestContinuousFollows(t *testing.T) {
 	for _, d := range directions {
 		t.Run(d.name, func(t *testing.T) {
@@ -49,7 +50,7 @@ func followed(t *testing.T, seed uint64, from, to memstream.Flavour) (worst time
 	var working sync.WaitGroup
 	working.Go(func() { mirrorOn(ctx, w) })
 	v := w.verifier(w.dst)
-	v.Continuous, v.Settle, v.Window, v.WindowRecords = true, followSettle, followWindow, 1000
+	v.Continuous, v.Settle, v.Window, v.WindowRecords, v.SweepEvery = true, followSettle, followWindow, 1000, 30*time.Second
 	v.Hooks.Judged = func(res *verify.Result) {
 		rounds++
 		if res.Findings != (verify.Findings{}) {
@@ -79,6 +80,9 @@ func followed(t *testing.T, seed uint64, from, to memstream.Flavour) (worst time
 	working.Wait()
 	if last == nil {
 		return worst, rounds
+	}
+	if last.Sweep.Rounds < 2 || last.Sweep.Found != 0 {
+		t.Errorf("seed %d: sweeps: %+v", seed, last.Sweep)
 	}
 	judged := int64(0)
 	for _, win := range last.Windows {

@@ -295,6 +295,9 @@ func (r *run) correct(w *window, left map[int]tally) {
 
 // find notes a confirmed difference. The lock is held.
 func (r *run) find(f Finding, w *window) {
+	if r.v.Continuous && !r.tell(&f) {
+		return
+	}
 	if w != nil {
 		w.Found.add(f.Class, f.Records)
 	} else {

@@ -97,18 +97,26 @@ func (r *run) unlisted() {
 // heads finds out where the source begins. Where positions are no offsets, nobody can
 // tell whether older records are gone.
 func (r *run) heads(ctx context.Context) error {
-	_, offsets := r.v.Source.(bridge.Ender)
 	for _, s := range r.Sources {
-		s.headless = !offsets || !r.v.Select.From.IsZero()
-		if s.headless || !r.chosen(s) {
-			continue
-		}
-		gone, err := r.headGone(ctx, r.v.Source, s.ID)
-		if err != nil {
+		if err := r.head(ctx, s); err != nil {
 			return err
 		}
-		s.headless = gone
 	}
+	return nil
+}
+
+func (r *run) head(ctx context.Context, s *sourcePart) error {
+	_, offsets := r.v.Source.(bridge.Ender)
+	gone := !offsets || !r.v.Select.From.IsZero()
+	if !gone && r.chosen(s) {
+		var err error
+		if gone, err = r.headGone(ctx, r.v.Source, s.ID); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.headless = gone
 	return nil
 }
 

@@ -85,6 +85,8 @@ type Result struct {
 	Targets []Range `json:"targets"`
 	// Through is, for a continuous run, up to where each source partition is verified.
 	Through []Through `json:"verified_through,omitempty"`
+	// Sweep is, for a continuous run, how far it is with reading again what it has judged.
+	Sweep *Sweep `json:"sweep,omitempty"`
 	// Root is "sha256:" and the digest over all Windows; see RootOf.
 	Root string `json:"root"`
 
@@ -221,6 +223,8 @@ type Finding struct {
 	Confirmed time.Time `json:"confirmed,omitzero"`
 	// Reason is a sentence for people, without keys or values.
 	Reason string `json:"reason,omitempty"`
+
+	change tally // of what counted as a first occurrence, had it been right before
 }
 
 // A Place is where a record stands on one side.
@@ -268,6 +272,18 @@ type Through struct {
 	Partition string          `json:"partition"`
 	Position  bridge.Position `json:"position"`
 	Time      time.Time       `json:"time,omitzero"` // of the record there
+}
+
+// A Sweep is how far a continuous run is with reading again all that it has judged. What
+// is lost behind the watermark is told at the end of the first round that began later.
+type Sweep struct {
+	Rounds  int       `json:"rounds"`            // that came to their end
+	Since   time.Time `json:"since,omitzero"`    // when the last of them began
+	EndedAt time.Time `json:"ended_at,omitzero"` // and when it ended
+	Records int64     `json:"records,string"`    // of the source, that it read
+	// BeganAt is when the round at work began; zero if there is none.
+	BeganAt time.Time `json:"began_at,omitzero"`
+	Found   int64     `json:"found"` // differences that no look before had shown
 }
 
 // A Window is a run of records of one source partition, behind After up to Through, and

@@ -31,6 +31,7 @@ type targetPart struct {
 	readyIsClosed bool
 	reading       bool
 	reader        bridge.Reader // if the target is read in step with a ledger
+	pace          pace
 }
 
 // A run is one comparison. The lock guards all that both sides change.
@@ -57,6 +58,8 @@ type run struct {
 	until      time.Time // the target is read until then; zero: not known yet
 	lists      int       // how often the source was listed
 	deadLost   bool      // the dead letters cannot be read
+	main       *run      // whose sweep this is; nil for a run of its own
+	again      *run      // the sweep at work; nil if there is none
 	targetEnds map[string]bridge.Position
 }
 
@@ -93,7 +96,9 @@ type book struct {
 	TargetGot int64
 	Phase     string
 	Straggled int64
-	Judged    int // rounds of a continuous run
+	Judged    int             // rounds of a continuous run
+	Told      map[uint64]bool // differences that a continuous run has told
+	Swept     sweepState
 }
 
 // A stray is a record of the target without a coordinate of this workflow's source.
@@ -121,6 +126,7 @@ func (v *Verifier) begin(ctx context.Context) (*run, error) {
 	r.book = book{
 		Version: bookVersion, ID: v.ID, StartedAt: time.Now().UTC(), Marks: watermarks{}, Lows: watermarks{},
 		Bitmaps: map[string]*bitmap{}, Tables: map[string]*orderTable{}, Overflow: map[Class]int64{}, Unknown: map[string]bool{}, Sampled: map[Class]int{},
+		Told: map[uint64]bool{},
 	}
 	for _, k := range v.Select.Keys {
 		if r.keys == nil {

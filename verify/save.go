@@ -122,7 +122,7 @@ func (r *run) adopt(kept book) {
 	r.book = kept
 	r.Marks, r.Lows = orMap(r.Marks, blank.Marks), orMap(r.Lows, blank.Lows)
 	r.Bitmaps, r.Tables = orMap(r.Bitmaps, blank.Bitmaps), orMap(r.Tables, blank.Tables)
-	r.Sampled = orMap(r.Sampled, blank.Sampled)
+	r.Sampled, r.Told = orMap(r.Sampled, blank.Sampled), orMap(r.Told, blank.Told)
 	r.Overflow, r.Unknown = orMap(r.Overflow, blank.Overflow), orMap(r.Unknown, blank.Unknown)
 	for _, s := range r.Sources {
 		r.index(s)

@@ -151,8 +151,11 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 		return fmt.Errorf("open %s: %w", s.ID, err)
 	}
 	d := r.canon.digester()
-	for {
+	for began := s.Through.IsZero(); ; began = false {
 		b, err := r.readOn(ctx, reader)
+		if err == nil && began {
+			err = r.head(ctx, s) // again: until now, its head could still go
+		}
 		if err != nil {
 			return errors.Join(fmt.Errorf("read %s: %w", s.ID, err), reader.Close())
 		}
@@ -169,6 +172,11 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 
 // readOn reads one page, again if that failed for now, but not for ever.
 func (r *run) readOn(ctx context.Context, reader bridge.Reader) (bridge.Batch, error) {
+	if r.main != nil {
+		if err := r.main.giveWay(ctx); err != nil {
+			return bridge.Batch{}, err
+		}
+	}
 	began := time.Now()
 	return retry(ctx, func() (bridge.Batch, error) {
 		b, err := reader.Read(ctx)
@@ -239,6 +247,7 @@ func (r *run) bookSource(s *sourcePart, list []prepared, b bridge.Batch, over bo
 		r.cut(s.Windows[n-1], now, b.Ended)
 	}
 	s.Ended = b.Ended
+	s.pace.note(b)
 	done = over || b.Ended || l.set && !l.at.After(s.Through)
 	if !l.set && !l.until.IsZero() && b.Behind == 0 && b.Asked.After(l.until.Add(margin)) {
 		done = true

@@ -65,11 +65,6 @@ func (r *run) followTarget(ctx context.Context, t *targetPart) error {
 	if t.Done {
 		return nil
 	}
-	if !t.Begun {
-		if err := r.probeHead(ctx, t); err != nil {
-			return err
-		}
-	}
 	reader, err := retry(ctx, func() (bridge.Reader, error) {
 		return r.v.Target.Open(ctx, t.ID, bridge.Start{After: t.Through, Tip: t.SeenAt})
 	})
@@ -79,6 +74,9 @@ func (r *run) followTarget(ctx context.Context, t *targetPart) error {
 	d := r.canon.digester()
 	for {
 		b, err := r.readOn(ctx, reader)
+		if err == nil && !t.Begun {
+			err = r.probeHead(ctx, t) // now: before, its head could still go
+		}
 		if err == nil {
 			err = r.takeTarget(ctx, d, t, b)
 		}
@@ -143,6 +141,7 @@ func (r *run) takeTarget(ctx context.Context, d *digester, t *targetPart, b brid
 		t.SeenAt = b.Asked
 	}
 	t.Ended = b.Ended
+	t.pace.note(b)
 	if r.reached(t, b) {
 		t.finish()
 	}

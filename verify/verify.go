@@ -43,6 +43,23 @@ type Selection struct {
 	Keys           [][]byte // as they stand on the target
 }
 
+// An Expiry says how a target forgets that cannot say where its partitions begin (Kinesis).
+// The zero Expiry forgets nothing.
+type Expiry struct {
+	// Began is when the mirror's first record can have been written. What is there for less
+	// than Least is kept, whatever anybody sets; Kept is what is set now.
+	Began       time.Time
+	Least, Kept time.Duration
+}
+
+// horizon is the time before which a record may have expired by now; zero if there is none.
+func (e Expiry) horizon(now time.Time) time.Time {
+	if e.Kept <= 0 || !now.Add(-e.Kept).After(e.Began) {
+		return time.Time{}
+	}
+	return now.Add(-e.Kept)
+}
+
 // Hooks are told what happens, from several goroutines. A nil one is not called.
 type Hooks struct {
 	// Progress is told from time to time what was read so far.
@@ -113,6 +130,10 @@ type Verifier struct {
 	DrillRecords  int           // that are held at a time; 2^20 if zero
 	OrderKeys     int           // whose order is followed in content mode; 2^20 if zero
 	Parallel      int           // partitions of a side read at a time; 64 if zero
+	// SweepEvery is how long after the last one a continuous run begins to read again what
+	// it has judged; 6 h if zero.
+	SweepEvery time.Duration
+	Expiry     Expiry
 
 	Store     Store         // nil keeps nothing
 	SaveEvery time.Duration // 10 s if zero
@@ -140,6 +161,7 @@ func (v *Verifier) defaults() error {
 	setDuration(&v.Drain, 10*time.Minute)
 	setDuration(&v.Stall, 10*time.Minute)
 	setDuration(&v.SaveEvery, 10*time.Second)
+	setDuration(&v.SweepEvery, 6*time.Hour)
 	setInt(&v.WindowRecords, 1<<20)
 	setInt(&v.MaxSamples, 10)
 	setInt(&v.DrillRecords, 1<<20)

@@ -120,6 +120,7 @@ type sourcePart struct {
 	// headless: what was before the first record may be gone.
 	headless bool
 	reading  bool
+	pace     pace
 	seen     *bitmap
 	last     *orderTable
 }

@@ -162,6 +162,21 @@ func resultAnswer(res *verify.Result) *answer {
 	return &answer{result: res, nextSteps: next, text: func(w io.Writer) error { return writeResult(w, res) }}
 }
 
+// sweepText says when what was verified was last read again.
+func sweepText(s *verify.Sweep) string {
+	text := "nothing was read again yet"
+	if s.Rounds > 0 {
+		text = fmt.Sprintf("%d times, last from %s to %s: %s records", s.Rounds, stamp(s.Since), stamp(s.EndedAt), grouped(s.Records))
+	}
+	if !s.BeganAt.IsZero() {
+		text += "; again since " + stamp(s.BeganAt)
+	}
+	if s.Found > 0 {
+		text += fmt.Sprintf("; %s differences were found so", grouped(s.Found))
+	}
+	return text
+}
+
 // maxLines bounds the lists of a result as text.
 const maxLines = 20
 
@@ -197,6 +212,9 @@ func writeResult(w io.Writer, res *verify.Result) error {
 	}
 	for _, t := range res.Through {
 		line("verified", fmt.Sprintf("%s through %s", t.Partition, t.Position))
+	}
+	if res.Sweep != nil {
+		line("swept", sweepText(res.Sweep))
 	}
 	line("root", res.Root)
 	_, err := io.WriteString(w, b.String())

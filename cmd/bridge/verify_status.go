@@ -16,6 +16,7 @@ type verifiedSeen struct {
 	Percent float64          `json:"coverage_percent"`
 	At      time.Time        `json:"at"` // when it ended, or else began
 	Through []verify.Through `json:"verified_through,omitempty"`
+	Sweep   *verify.Sweep    `json:"sweep,omitempty"`
 }
 
 // lastVerified is nil if there is no such run.
@@ -36,7 +37,7 @@ func lastVerified(l *loaded) (*verifiedSeen, error) {
 		if !ok {
 			continue
 		}
-		v := &verifiedSeen{res.Run, res.Kind, res.State, res.Verdict, res.Coverage.Percent, res.FinishedAt, res.Through}
+		v := &verifiedSeen{res.Run, res.Kind, res.State, res.Verdict, res.Coverage.Percent, res.FinishedAt, res.Through, res.Sweep}
 		if v.At.IsZero() {
 			v.At = res.StartedAt
 		}
@@ -57,6 +58,9 @@ func (v *verifiedSeen) text(at time.Time) string {
 	}
 	if last != nil {
 		s += fmt.Sprintf("; verified through %s (%s)", stamp(last.Time), last.Partition)
+	}
+	if v.Sweep != nil && v.Sweep.Rounds > 0 {
+		s += "; read again by " + stamp(v.Sweep.EndedAt)
 	}
 	return s
 }

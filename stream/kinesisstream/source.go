@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,7 +19,8 @@ import (
 // A SourceConfig says how to read.
 type SourceConfig struct {
 	// Share is the part of each shard's read budget (5 calls/s, 2 MB/s) that may be used,
-	// above 0 and at most 1; 1 if zero. Other consumers that poll use the same budget.
+	// above 0 and at most 1; 1 if zero. All readers of a Source share it. Other consumers
+	// that poll use the same budget.
 	Share float64
 	// PageRecords is how many records one answer may hold, 1 to 10,000; that is the
 	// service's limit, and is what zero means.
@@ -45,7 +47,8 @@ type SourceConfig struct {
 // A Source reads a stream. It implements bridge.Source.
 type Source struct {
 	*Client
-	conf SourceConfig
+	conf   SourceConfig
+	budget *budget
 }
 
 var _ bridge.Source = (*Source)(nil)
@@ -53,7 +56,7 @@ var _ bridge.Source = (*Source)(nil)
 // Source returns the stream as a source.
 func (c *Client) Source(conf SourceConfig) *Source {
 	conf.Share = min(max(cmpOr(conf.Share, 1), 0.01), 1)
-	return &Source{Client: c, conf: conf}
+	return &Source{Client: c, conf: conf, budget: &budget{next: map[string]time.Time{}}}
 }
 
 // Limits of one shard, for all who poll it together.
@@ -79,7 +82,8 @@ type reader struct {
 	last bridge.Position
 	// proved: what stands behind start.After is known to follow it without a hole.
 	proved bool
-	next   time.Time // when the shard may be asked again
+	next   time.Time // when this reader asks again
+	budget *budget   // of the shard; nil for a reader alone
 	idle   time.Duration
 	keys   kpl.HashRange // of the shard, the whole range if it was not listed
 	unpack unpacker
@@ -91,6 +95,9 @@ func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) 
 		return nil, err
 	}
 	r := newReader(s.Client, s.conf, partition, from)
+	if !s.conf.NoRates {
+		r.budget = s.budget
+	}
 	return r, r.open(ctx)
 }
 
@@ -140,7 +147,13 @@ func (r *reader) open(ctx context.Context) error {
 }
 
 // Wait returns when the budget of the shard allows to ask.
-func (r *reader) Wait(ctx context.Context) error { return pause(ctx, time.Until(r.next)) }
+func (r *reader) Wait(ctx context.Context) error {
+	next := r.next
+	if free := r.budget.free(r.shard); free.After(next) {
+		next = free
+	}
+	return pause(ctx, time.Until(next))
+}
 
 // Read asks the shard when its budget allows, and again while the answers are empty, for
 // at most two seconds.
@@ -149,6 +162,9 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 	for {
 		if err := r.Wait(ctx); err != nil {
 			return bridge.Batch{}, err
+		}
+		if !r.budget.take(r.shard, r.gap()) {
+			continue // another reader of the shard was first
 		}
 		b, err := r.ask(ctx)
 		if err != nil || len(b.Records) > 0 || b.Ended || b.Behind == 0 || !time.Now().Before(until) {
@@ -195,7 +211,7 @@ func (r *reader) ask(ctx context.Context) (bridge.Batch, error) {
 // paced sets when the shard may be asked again: as its budget allows, and seldom while it
 // is idle. The first answer that holds something ends the idling.
 func (r *reader) paced(bytes int, failed time.Duration, idle bool) {
-	gap := time.Duration(float64(time.Second) / (callsPerSecond * r.conf.Share))
+	gap := r.gap()
 	byBytes := time.Duration(float64(bytes) / (bytesPerSecond * r.conf.Share) * float64(time.Second))
 	r.idle = min(max(2*r.idle, gap), max(idlePoll, gap))
 	if !idle {
@@ -203,7 +219,57 @@ func (r *reader) paced(bytes int, failed time.Duration, idle bool) {
 			gap, byBytes = 0, 0
 		}
 	}
-	r.next = time.Now().Add(max(gap, byBytes, r.idle) - failed)
+	now := time.Now()
+	r.next = now.Add(max(gap, byBytes, r.idle) - failed)
+	r.budget.spend(r.shard, now.Add(max(gap, byBytes)-failed))
+}
+
+// gap is how long a call stands for.
+func (r *reader) gap() time.Duration {
+	return time.Duration(float64(time.Second) / (callsPerSecond * r.conf.Share))
+}
+
+// A budget is what the readers of a source may use of each shard together. A nil one
+// bounds nothing.
+type budget struct {
+	mu   sync.Mutex
+	next map[string]time.Time // when a shard may be asked again, by anybody
+}
+
+func (b *budget) free(shard string) time.Time {
+	if b == nil {
+		return time.Time{}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.next[shard]
+}
+
+// take reports whether a shard may be asked now, and if so lets nobody else for a while.
+func (b *budget) take(shard string, gap time.Duration) bool {
+	if b == nil {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if now.Before(b.next[shard]) {
+		return false
+	}
+	b.next[shard] = now.Add(gap)
+	return true
+}
+
+// spend puts off the next call for what the last one has brought.
+func (b *budget) spend(shard string, next time.Time) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if next.After(b.next[shard]) {
+		b.next[shard] = next
+	}
 }
 
 // prove makes sure that nothing between the stored position and this page has expired
