@@ -25,12 +25,12 @@ fuzz: ## every fuzz target for a minute
 
 integration: ## real servers, a tenth of the full counts; installs what it needs by name
 	bash integration/install.sh
-	RUNS=$(RUNS) $(GO) test -tags integration -count 1 -timeout 40m -p 1 $(REAL) -run Integration -v
+	RUNS=$(RUNS) $(GO) test -tags integration -count 1 -timeout 40m -p 1 -parallel 4 $(REAL) -run Integration -v
 	$(GO) run ./internal/mutants -third
 
 reliability: ## real servers, full counts: hours
 	bash integration/install.sh
-	RUNS=100 $(GO) test -tags integration -count 1 -timeout 0 -p 1 $(REAL) -run Integration -v
+	RUNS=100 $(GO) test -tags integration -count 1 -timeout 0 -p 1 -parallel 4 $(REAL) -run Integration -v
 	$(GO) run ./internal/mutants
 
 mutants: ## break the code on purpose and see that a test notices

@@ -8,7 +8,9 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"os/exec"
@@ -16,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -65,7 +68,7 @@ type moving struct {
 	t      *testing.T
 	j      *job
 	dynamo *servers.DynamoDB
-	stream *kinesistest.Stream // the new one, if there is one
+	stream *kinesistest.Stream // that the application reads
 	app    string
 	group  string
 }
@@ -122,21 +125,82 @@ func program(name string) string { return filepath.Join("consumers", name) }
 // each shard.
 func (m *moving) kcl(version string, limits map[string]int) consumption {
 	m.t.Helper()
+	a := m.begin(version, limits)
+	a.quiet()
+	return a.end()
+}
+
+// A running is an application that runs.
+type running struct {
+	m     *moving
+	cmd   *exec.Cmd
+	began time.Time
+	in    io.Closer     // ending it ends the application
+	said  chan string   // what it says, closed once it has ended
+	errs  *bytes.Buffer // to be read once it has ended
+	out   string        // file of what it processed
+}
+
+// begin starts an application of that version.
+func (m *moving) begin(version string, limits map[string]int) *running {
+	m.t.Helper()
 	m.forgetLeader()
-	out := filepath.Join(m.t.TempDir(), "kcl.out")
-	args := []string{m.app, m.j.stream, m.j.endpoint, m.dynamo.URL(), out, "12"}
+	a := &running{m: m, began: time.Now(), said: make(chan string, 10), errs: &bytes.Buffer{}, out: filepath.Join(m.t.TempDir(), "kcl.out")}
+	args := []string{m.app, m.j.stream, m.j.endpoint, m.dynamo.URL(), a.out, "12"}
 	for _, shard := range slices.Sorted(maps.Keys(limits)) {
 		args = append(args, fmt.Sprintf("%s=%d", shard, limits[shard]))
 	}
-	cmd, err := servers.KCLCommand(m.t.Context(), version, program("KclConsumer.java"), args...)
-	if err != nil {
+	source := "KclConsumer.java"
+	if version == servers.KCL1 {
+		source = "Kcl1Consumer.java"
+	}
+	var err error
+	if a.cmd, err = servers.KCLCommand(m.t.Context(), version, program(source), args...); err != nil {
 		m.t.Fatal(err)
 	}
-	m.run(cmd)
+	a.cmd.Env, a.cmd.Stderr = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true"), a.errs
+	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err1 := a.cmd.StdoutPipe()
+	in, err2 := a.cmd.StdinPipe()
+	if err := errors.Join(err1, err2, a.cmd.Start()); err != nil {
+		m.t.Fatal(err)
+	}
+	a.in = in
+	go func() {
+		defer close(a.said)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if lines.Text() == "quiet" {
+				a.said <- "quiet"
+			}
+		}
+	}()
+	return a
+}
+
+// quiet returns once it has nothing to do any more, and renews its leases.
+func (a *running) quiet() {
+	a.m.t.Helper()
+	if _, ok := <-a.said; !ok {
+		err := a.cmd.Wait()
+		said := a.errs.Bytes()
+		a.m.t.Fatalf("%v\n%s", err, said[max(0, len(said)-6000):])
+	}
+	a.m.t.Logf("%s was quiet after %s", a.cmd.Args[5], time.Since(a.began).Round(time.Second))
+}
+
+// end ends it as a machine ends that loses its power, and returns what it processed.
+func (a *running) end() consumption {
+	a.m.t.Helper()
+	a.in.Close()
+	for range a.said { // until it is gone
+	}
+	if err := a.cmd.Wait(); err != nil {
+		a.m.t.Fatal(err)
+	}
 	c := consumption{last: map[string]string{}}
-	for f := range fields(m.t, out) {
+	for f := range fields(a.m.t, a.out) {
 		c.last[f[0]] = f[1]
-		c.rows = append(c.rows, rowNumber(m.t, f[3]))
+		c.rows = append(c.rows, rowNumber(a.m.t, f[3]))
 	}
 	return c
 }
@@ -144,11 +208,10 @@ func (m *moving) kcl(version string, limits map[string]int) consumption {
 func (m *moving) run(cmd *exec.Cmd) {
 	m.t.Helper()
 	began := time.Now()
-	cmd.Env = append(os.Environ(), "AWS_EC2_METADATA_DISABLED=true")
 	if said, err := cmd.CombinedOutput(); err != nil {
 		m.t.Fatalf("%v\n%s", err, said[max(0, len(said)-6000):])
 	}
-	m.t.Logf("%s ran %s", cmd.Args[4], time.Since(began).Round(time.Second))
+	m.t.Logf("%s ran %s", cmd.Args[5], time.Since(began).Round(time.Second))
 }
 
 // fields yields the tab-separated fields of a file's lines.
@@ -367,7 +430,7 @@ func startDynamoDB(t *testing.T) *servers.DynamoDB {
 // middle.
 func TestIntegrationConsumersMoveThereAndBack(t *testing.T) {
 	d := startDynamoDB(t)
-	for _, version := range []string{servers.KCL3, servers.KCL2} {
+	for _, version := range []string{servers.KCL3, servers.KCL2, servers.KCL1} {
 		t.Run("KCL "+version, func(t *testing.T) {
 			t.Parallel() // an application mostly waits
 			rows := numbered(t, 3000)
@@ -385,6 +448,7 @@ func TestIntegrationConsumersMoveThereAndBack(t *testing.T) {
 			aggregates(t, s, rows[1800:])
 			j := newJob(t, toKafka, srv, "source", unique("moved"))
 			m := newMoving(t, j, d)
+			m.stream = s
 			j.catchUp("state")
 			// The first shard is read to its end, of all others a part: the second is closed, so
 			// that its children are not begun.
@@ -392,7 +456,11 @@ func TestIntegrationConsumersMoveThereAndBack(t *testing.T) {
 			for i, shard := range s.Shards()[1:] {
 				limits[shard.ID] = users(t, s, shard.ID) * (30 + 10*i) / 100
 			}
-			before := m.kcl(version, limits).set()
+			through := m.record()
+			application := m.begin(version, limits)
+			application.quiet()
+			refused := m.refusedWhileRunning(through)
+			before := application.end().set()
 			there := m.move()
 			topic := m.topic()
 			if least := leastReplays(topic, before); least != there.Result.Replays {
@@ -402,30 +470,48 @@ func TestIntegrationConsumersMoveThereAndBack(t *testing.T) {
 			m.equation("to Kafka", before, after, rows, there.Result.Replays)
 			m.equation("to Kafka, filtered", before, filtered(t, after, there.Result.Cut), rows, 0)
 
-			start := m.committed()
-			half := map[int]int{}
-			for p, list := range topic {
-				behind := 0
-				for _, r := range list {
-					if r.offset >= start[p] {
-						behind++
-					}
-				}
-				half[p] = behind / 2
-			}
-			m.java("commit", half)
-			consumed := map[int]bool{}
-			for p, list := range topic {
-				for _, r := range list {
-					if r.offset < m.committed()[p] {
-						consumed[r.row] = true
-					}
-				}
-			}
+			m.java("commit", m.halfBehind(topic))
+			consumed := m.consumedOf(topic)
+			refused += m.refusedWhenStarted(version, through)
 			back := m.move("--back", "--allow-rewind")
-			m.equation("back to Kinesis", consumed, m.kcl(version, nil), rows, back.Result.Replays)
+			again := m.offsets(0, "plan", "--allow-rewind").Result.Plan
+			application = m.begin(version, nil)
+			application.quiet()
+			m.refused("the application started behind the plan", through, isRunning, again)
+			m.equation("back to Kinesis", consumed, application.end(), rows, back.Result.Replays)
+			t.Logf("figures: apply beside a running KCL %s: %d refused, nothing written", version, refused+1)
 		})
 	}
+}
+
+// halfBehind is half of what the group has not consumed of each partition.
+func (m *moving) halfBehind(topic map[int][]place) map[int]int {
+	m.t.Helper()
+	start, half := m.committed(), map[int]int{}
+	for p, list := range topic {
+		behind := 0
+		for _, r := range list {
+			if r.offset >= start[p] {
+				behind++
+			}
+		}
+		half[p] = behind / 2
+	}
+	return half
+}
+
+// consumedOf is what the group has consumed.
+func (m *moving) consumedOf(topic map[int][]place) map[int]bool {
+	m.t.Helper()
+	next, consumed := m.committed(), map[int]bool{}
+	for p, list := range topic {
+		for _, r := range list {
+			if r.offset < next[p] {
+				consumed[r.row] = true
+			}
+		}
+	}
+	return consumed
 }
 
 // leastReplays walks the topic: behind the first unconsumed record of each partition, what

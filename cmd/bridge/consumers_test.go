@@ -30,6 +30,7 @@ import (
 //	dynamo leases TABLE N               fails unless it holds that many leases; "absent"
 //	dynamo run TABLE                    the application renews its leases from now on
 //	dynamo stop TABLE                   until now
+//	dynamo wake TABLE                   it renews them between the next look at one and its write
 //	dynamo writes N                     fails unless that many writes were made so far
 //	dynamo deny OPERATION               "none" ends that
 //	dynamo cut TABLE N                  writes to the table from now on fail, but for the first N
@@ -68,6 +69,14 @@ func cmdDynamo(ts *testscript.TestScript, neg bool, args []string) {
 		s.background(args[1], func() { renew(s.dynamo, args[1]) })
 	case "stop":
 		s.stop[args[1]]()
+	case "wake":
+		var once sync.Once
+		s.dynamo.SetHook(func(op string, body []byte) dynamotest.Fault {
+			if op == "PutItem" && bytes.Contains(body, []byte(strconv.Quote(args[1]))) {
+				once.Do(func() { renew(s.dynamo, args[1]) })
+			}
+			return dynamotest.None
+		})
 	case "writes":
 		if got := s.dynamo.Writes(); got != number(ts, args, 1) {
 			ts.Fatalf("%d writes, want %s", got, args[1])

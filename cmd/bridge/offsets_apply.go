@@ -28,13 +28,33 @@ func (r *relocation) keepPlan(ctx context.Context, m *move) error {
 		return err
 	}
 	if old != nil && (old.Status == moveApplying || old.Status == moveUndoing) {
-		return partly(fmt.Errorf("plan %s of consumer %s is half applied", old.Hash, m.Consumer), old.Hash)
+		if over, err := r.overtaken(ctx, &old.Move); err != nil || !over {
+			return errors.Join(err, partly(fmt.Errorf("plan %s of consumer %s is half applied", old.Hash, m.Consumer), old.Hash))
+		}
 	}
 	h, err := m.hash()
 	if err != nil {
 		return err
 	}
 	return r.keep(ctx, &before, &kept{Move: *m, Hash: h, Status: movePlanned})
+}
+
+// overtaken reports whether a move that was begun can neither be finished nor taken back,
+// since the consumer has gone on from what was written of it: only a new one leads on.
+func (r *relocation) overtaken(ctx context.Context, m *move) (bool, error) {
+	var err error
+	if m.Leases != nil {
+		err = r.table.Check(ctx, *m.Leases)
+	} else {
+		var g kafkastream.Group
+		if g, err = r.kafka.Group(ctx, m.Offsets.Group, r.topic); err == nil {
+			err = m.Offsets.holds(offsetsText(g.Committed))
+		}
+	}
+	if errors.Is(err, bridge.ErrConflict) {
+		return true, nil
+	}
+	return false, err
 }
 
 func partly(err error, hash string) error {
@@ -92,15 +112,30 @@ func (r *relocation) apply(ctx context.Context) (*move, error) {
 	if err := r.keep(ctx, &raw, k); err != nil {
 		return nil, err
 	}
-	err = r.write(ctx, m)
-	if err == nil {
-		err = r.readBack(ctx, m)
+	if err := r.write(ctx, m); err != nil {
+		return nil, r.unwritten(ctx, raw, k, err)
 	}
-	if err != nil {
+	if err := r.readBack(ctx, m); err != nil {
 		return nil, partly(fmt.Errorf("consumer %s: %w", m.Consumer, plain{err}), k.Hash)
 	}
 	k.Status = moveApplied
 	return m, r.keep(ctx, &raw, k)
+}
+
+// unwritten judges a write that failed. One that was refused because the consumer started
+// in that very moment, before anything was written, leaves the plan as it was.
+func (r *relocation) unwritten(ctx context.Context, raw []byte, k *kept, failed error) error {
+	clean := errors.Is(failed, bridge.ErrConflict)
+	if clean && k.Move.Leases != nil {
+		var err error
+		clean, err = r.table.Untouched(ctx, *k.Move.Leases)
+		clean = clean && err == nil
+	}
+	if !clean {
+		return partly(fmt.Errorf("consumer %s: %w", k.Move.Consumer, plain{failed}), k.Hash)
+	}
+	k.Status = movePlanned
+	return errors.Join(gateRefused(failed), r.keep(ctx, &raw, k))
 }
 
 // minPlanHash is how much of a plan's hash must be given.
@@ -140,6 +175,8 @@ func (r *relocation) unmoved(ctx context.Context, m *move, fresh bool) error {
 		return changedSince(m, "what group "+g.Name+" has committed")
 	case m.Offsets != nil && fresh && !maps.Equal(offsetsText(g.Committed), m.Offsets.Before):
 		return changedSince(m, "what group "+g.Name+" has committed")
+	case m.Offsets != nil && !fresh:
+		return r.sameOffsets(m, g)
 	case m.Leases != nil:
 		return r.sameTable(ctx, m, s, fresh)
 	}
@@ -249,36 +286,36 @@ func (r *relocation) undo(ctx context.Context) (*move, error) {
 
 // restorable proves that undo would take nothing away that somebody else did.
 func (r *relocation) restorable(ctx context.Context, m *move) error {
-	hint := "the consumer has gone on: move it with bridge offsets plan"
-	if (r.Config.Direction == kinesisToKafka) == (m.Way == kclToGroup) {
-		hint += " --back"
-	}
 	if m.Leases == nil {
-		return r.sameOffsets(ctx, m, hint)
+		g, err := r.stopped(ctx)
+		if err != nil || r.options.AllowRewind {
+			return err
+		}
+		return r.sameOffsets(m, g)
 	}
 	if _, err := r.still(ctx); err != nil {
 		return err
 	}
 	if err := r.table.Check(ctx, *m.Leases); err != nil {
-		return bridge.WithHint(gateRefused(err), hint)
+		return bridge.WithHint(gateRefused(err), r.goneOn(m))
 	}
 	return nil
 }
 
-// sameOffsets holds that the group is where apply put it, or where it was before.
-func (r *relocation) sameOffsets(ctx context.Context, m *move, hint string) error {
-	g, err := r.stopped(ctx)
-	if err != nil || r.options.AllowRewind {
-		return err
+// goneOn is what to do about a consumer that went on from a move.
+func (r *relocation) goneOn(m *move) string {
+	hint := "the consumer has gone on: move it with bridge offsets plan"
+	if (r.Config.Direction == kinesisToKafka) == (m.Way == kclToGroup) {
+		hint += " --back"
 	}
-	now := offsetsText(g.Committed)
-	for _, p := range slices.Sorted(maps.Keys(m.Offsets.After)) {
-		at, there := now[p]
-		old, was := m.Offsets.Before[p]
-		untouched := there == was && at == old
-		if !untouched && at != m.Offsets.After[p] {
-			return gateRefused(bridge.WithHint(fmt.Errorf("group %s is at %d in partition %s, not at %d where apply put it", g.Name, at, p, m.Offsets.After[p]), hint))
-		}
+	return hint
+}
+
+// sameOffsets holds that each partition of the group is where apply puts it, or where it
+// was before.
+func (r *relocation) sameOffsets(m *move, g kafkastream.Group) error {
+	if err := m.Offsets.holds(offsetsText(g.Committed)); err != nil {
+		return gateRefused(bridge.WithHint(err, r.goneOn(m)))
 	}
 	return nil
 }

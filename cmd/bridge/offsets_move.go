@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -65,6 +67,19 @@ type offsetChange struct {
 	TopicID string           `json:"topic_id"`
 	Before  map[string]int64 `json:"before"` // partitions without an offset are left out
 	After   map[string]int64 `json:"after"`
+}
+
+// holds wraps ErrConflict if a partition is neither where it was nor where it is to be.
+func (c *offsetChange) holds(now map[string]int64) error {
+	for _, p := range slices.Sorted(maps.Keys(c.After)) {
+		at, there := now[p]
+		old, was := c.Before[p]
+		untouched := there == was && at == old
+		if !untouched && (!there || at != c.After[p]) {
+			return classed{fmt.Errorf("group %s is at %d in partition %s, not at %d where apply put it", c.Group, at, p, c.After[p]), bridge.ErrConflict}
+		}
+	}
+	return nil
 }
 
 // kept is how a move is stored.

@@ -1,6 +1,7 @@
 // A consumer application on the Kinesis Client Library, 2.x or 3.x. It writes one line for
-// each user record that it processes, checkpoints right behind it, and ends once it has
-// processed what it is allowed of every shard that it can reach, or was idle for a while.
+// each user record that it processes, checkpoints right behind it, and says "quiet" once it
+// has processed what it is allowed of every shard that it can reach, or was idle for a while.
+// It then renews its leases until its standard input ends.
 //
 //   java -cp 'jars/*' KclConsumer.java APP STREAM KINESIS DYNAMODB OUT IDLE-SECONDS [SHARD=LIMIT...]
 //
@@ -125,6 +126,8 @@ public class KclConsumer {
         Runtime.getRuntime().halt(1);
       }
     }
+    System.out.println("quiet");
+    while (System.in.read() >= 0) {}
     out.close();
     Runtime.getRuntime().halt(0); // all that was processed is checkpointed
   }

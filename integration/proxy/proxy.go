@@ -1,6 +1,6 @@
 // Package proxy stands between Kafka clients and one broker and drops answers: the
 // broker appended, and nobody is told. It reads the frames of Kafka's protocol, so that
-// it can choose answers to produce requests.
+// it can choose answers to produce requests, or cut at any request that a test chooses.
 package proxy
 
 import (
@@ -24,6 +24,7 @@ type Proxy struct {
 	dropEvery atomic.Int64
 	produced  atomic.Int64
 	dropped   atomic.Int64
+	watch     atomic.Pointer[func(api int, answered bool) bool]
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -51,6 +52,20 @@ func (p *Proxy) Forward(addr string) { p.target.Store(&addr) }
 // DropEvery drops every n-th answer to a produce request from now on, and the connection
 // with it; 0 drops none.
 func (p *Proxy) DropEvery(n int) { p.dropEvery.Store(int64(n)) }
+
+// Watch has fn asked about every request, by its api key, before it is passed on, and again
+// before its answer is; false cuts the connection instead. nil ends that.
+func (p *Proxy) Watch(fn func(api int, answered bool) bool) {
+	if fn == nil {
+		fn = func(int, bool) bool { return true }
+	}
+	p.watch.Store(&fn)
+}
+
+func (p *Proxy) passes(api int, answered bool) bool {
+	fn := p.watch.Load()
+	return fn == nil || (*fn)(api, answered)
+}
 
 // Counts says how many produce requests were answered by the broker, and how many of
 // these answers were dropped.
@@ -110,15 +125,17 @@ func (p *Proxy) serve(client net.Conn) {
 		return
 	}
 	defer p.release(broker)
-	var pending sync.Map // correlation ids of produce requests
+	var pending sync.Map // api keys by the correlation ids of requests
 	var both sync.WaitGroup
 	both.Go(func() {
 		defer broker.Close()
 		_ = frames(client, broker, func(f []byte) bool {
-			if len(f) >= 8 && binary.BigEndian.Uint16(f) == produceKey {
-				pending.Store(binary.BigEndian.Uint32(f[4:]), true)
+			if len(f) < 8 {
+				return true
 			}
-			return true
+			api := int(binary.BigEndian.Uint16(f))
+			pending.Store(binary.BigEndian.Uint32(f[4:]), api)
+			return p.passes(api, false)
 		})
 	})
 	both.Go(func() {
@@ -127,8 +144,8 @@ func (p *Proxy) serve(client net.Conn) {
 			if len(f) < 4 {
 				return true
 			}
-			_, produce := pending.LoadAndDelete(binary.BigEndian.Uint32(f))
-			return !produce || p.keep()
+			api, ok := pending.LoadAndDelete(binary.BigEndian.Uint32(f))
+			return !ok || (api != produceKey || p.keep()) && p.passes(api.(int), true)
 		})
 	})
 	both.Wait()

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 
 	"github.com/kinesis-msk-bridge/bridge/integration/proxy"
@@ -81,5 +82,48 @@ func TestEveryThirdProduceAnswerIsDropped(t *testing.T) {
 	}
 	if produced, dropped := p.Counts(); produced != 3 || dropped != 1 {
 		t.Errorf("%d produced, %d dropped; want 3 and 1", produced, dropped)
+	}
+}
+
+// A watched request is cut before the broker has it, or behind its answer.
+func TestWatch(t *testing.T) {
+	p, err := proxy.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	p.Forward(echo(t))
+	for _, behind := range []bool{false, true} {
+		var asked, answers atomic.Int64
+		p.Watch(func(api int, answered bool) bool {
+			switch {
+			case api != 8:
+				return true
+			case answered:
+				answers.Add(1)
+			default:
+				asked.Add(1)
+			}
+			return answered != behind
+		})
+		c, err := net.Dial("tcp", p.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := ask(c, 9, 1); err != nil {
+			t.Errorf("another request: %v", err)
+		}
+		if err := ask(c, 8, 2); err == nil || asked.Load() != 1 || answers.Load() != map[bool]int64{true: 1}[behind] {
+			t.Errorf("cut behind the answer %v: %v, asked about %d requests and %d answers", behind, err, asked.Load(), answers.Load())
+		}
+		c.Close()
+	}
+	p.Watch(nil)
+	c, err := net.Dial("tcp", p.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(c, 8, 3); err != nil {
+		t.Errorf("watched no more: %v", err)
 	}
 }

@@ -84,6 +84,20 @@ func (t *Table) Check(ctx context.Context, c Changes) error {
 	return t.holds(s, slices.DeleteFunc(slices.Clone(c.Want), func(l positions.Lease) bool { return changed[l.Shard] }))
 }
 
+// Untouched reports whether none of the changes stands in the table.
+func (t *Table) Untouched(ctx context.Context, c Changes) (bool, error) {
+	for _, ch := range c.Items {
+		there, err := t.get(ctx, ch.Key)
+		if err != nil && !errors.Is(err, bridge.ErrMissing) {
+			return false, err
+		}
+		if err == nil && equal(there, ch.After) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // Verify reads the table and wraps ErrConflict unless every lease is as it was to be.
 func (t *Table) Verify(ctx context.Context, c Changes) error {
 	s, err := t.Read(ctx)

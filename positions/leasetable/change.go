@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/feature/dynamodb/attributevalue"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -33,8 +34,9 @@ type Changes struct {
 }
 
 // Changes says what must be written so that the table as it was in s holds the given
-// leases. Leases of other shards stay as they are. It wraps ErrForeignPosition if the
-// dialect cannot express a position.
+// leases. Leases of other shards stay as they are. Those that a worker would take come
+// first: one that starts in the middle of Apply is met before anything was written. It
+// wraps ErrForeignPosition if the dialect cannot express a position.
 func (t *Table) Changes(s *Snapshot, want []positions.Lease) (Changes, error) {
 	c := Changes{Table: t.name, Dialect: t.dialect, Create: !s.Exists, Want: want}
 	have := map[string]Item{}
@@ -52,6 +54,13 @@ func (t *Table) Changes(s *Snapshot, want []positions.Lease) (Changes, error) {
 		}
 		c.Items = append(c.Items, change)
 	}
+	taken := func(ch Change) int {
+		if it := have[ch.Key[strings.LastIndexByte(ch.Key, ':')+1:]]; ch.Before != nil && it.Checkpoint != positions.ShardEnd {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(c.Items, func(a, b Change) int { return taken(a) - taken(b) })
 	return c, nil
 }
 

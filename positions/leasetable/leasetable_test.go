@@ -194,6 +194,40 @@ var seeds = []positions.Lease{
 	{Shard: "shardId-000000000003", Checkpoint: "5", Sub: 1, FirstHash: "0", LastHash: "9"},
 }
 
+// What a worker that starts would take is written first: it refuses the write, and nothing
+// was written by then.
+func TestTakenLeasesComeFirst(t *testing.T) {
+	s, api := server(t)
+	fill(t, s, formats["KCL 3.x"])
+	before := s.Items(app)
+	table := leasetable.New(api, app, leasetable.KCL, orders)
+	c := planned(t, table)
+	started := ""
+	s.SetHook(func(op string, _ []byte) dynamotest.Fault {
+		if op == "PutItem" && started == "" {
+			s.Update(app, func(it dynamotest.Item) {
+				if it["checkpoint"]["S"] != "SHARD_END" {
+					it["leaseOwner"] = map[string]any{"S": "w9"}
+				}
+			})
+			started = s.Items(app)
+		}
+		return dynamotest.None
+	})
+	untouched := func() bool {
+		ok, err := table.Untouched(t.Context(), c)
+		return err == nil && ok
+	}
+	if err := table.Apply(t.Context(), c); !errors.Is(err, bridge.ErrConflict) || s.Items(app) != started || started == before || !untouched() {
+		t.Errorf("Apply = %v, untouched %v; the table is\n%s\nwant\n%s", err, untouched(), s.Items(app), started)
+	}
+	s.SetHook(nil)
+	c = planned(t, table)
+	if err := table.Apply(t.Context(), c); err != nil || untouched() {
+		t.Errorf("Apply = %v, untouched %v", err, untouched())
+	}
+}
+
 func planned(t *testing.T, table *leasetable.Table) leasetable.Changes {
 	t.Helper()
 	snapshot, err := table.Still(t.Context(), noPause)
@@ -373,7 +407,8 @@ func TestChangedSincePlanned(t *testing.T) {
 					t.Fatal("bad item")
 				}
 				for line := range strings.SplitSeq(s.Items(app), "\n") {
-					if strings.Contains(line, change[len(`{"leaseKey":{"S":`):strings.Index(change, `"},`)+1]) && json.Unmarshal([]byte(line), &got) == nil {
+					key := change[1 : strings.Index(change, `"},`)+2]
+					if strings.Contains(line, key) && json.Unmarshal([]byte(line), &got) == nil {
 						break
 					}
 				}
