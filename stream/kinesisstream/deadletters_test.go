@@ -12,12 +12,12 @@ import (
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
 )
 
-func TestDeadLettersInAStream(t *testing.T) {
-	bridgetest.TestDeadLetters(t, bridgetest.DeadLettersHarness{
-		Server: "kinesistest", TooLarge: 1 << 20,
+// lettersHarness leads to dead letters in streams that open makes.
+func lettersHarness(server string, known []bridgetest.Gap, open func(testing.TB) *kinesisstream.Client) bridgetest.DeadLettersHarness {
+	return bridgetest.DeadLettersHarness{
+		Server: server, Known: known, TooLarge: 1 << 20,
 		New: func(t testing.TB) bridgetest.LettersPlace {
-			srv := fast(t)
-			client := dial(t, srv, stream(t, srv, 3).Name())
+			client := open(t)
 			codec := func(workflow string) *bridge.LetterCodec {
 				return bridge.NewLetterCodec(workflow, bridge.WorkflowKey{9})
 			}
@@ -30,7 +30,14 @@ func TestDeadLettersInAStream(t *testing.T) {
 				},
 			}
 		},
-	})
+	}
+}
+
+func TestDeadLettersInAStream(t *testing.T) {
+	bridgetest.TestDeadLetters(t, lettersHarness("kinesistest", nil, func(t testing.TB) *kinesisstream.Client {
+		srv := fast(t)
+		return dial(t, srv, stream(t, srv, 3).Name())
+	}))
 }
 
 // Records of a call that are refused for now are put again, and those that were stored are
