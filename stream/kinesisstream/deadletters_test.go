@@ -12,10 +12,10 @@ import (
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
 )
 
-// lettersHarness leads to dead letters in streams that open makes.
-func lettersHarness(server string, known []bridgetest.Gap, open func(testing.TB) *kinesisstream.Client) bridgetest.DeadLettersHarness {
+// lettersHarness leads to dead letters in streams that open makes, whose puts have so long.
+func lettersHarness(server string, put time.Duration, open func(testing.TB) *kinesisstream.Client) bridgetest.DeadLettersHarness {
 	return bridgetest.DeadLettersHarness{
-		Server: server, Known: known, TooLarge: 1 << 20,
+		Server: server, TooLarge: 1 << 20,
 		New: func(t testing.TB) bridgetest.LettersPlace {
 			client := open(t)
 			codec := func(workflow string) *bridge.LetterCodec {
@@ -23,7 +23,7 @@ func lettersHarness(server string, known []bridgetest.Gap, open func(testing.TB)
 			}
 			return bridgetest.LettersPlace{
 				Open: func(_ context.Context, workflow string) (bridge.DeadLetters, error) {
-					return client.DeadLetters(kinesisstream.LetterConfig{Codec: codec(workflow), PutTimeout: 20 * time.Millisecond}), nil
+					return client.DeadLetters(kinesisstream.LetterConfig{Codec: codec(workflow), PutTimeout: put}), nil
 				},
 				Read: func(ctx context.Context, workflow string) iter.Seq2[bridge.DeadLetter, error] {
 					return kinesisstream.ReadDeadLetters(ctx, client, codec(workflow))
@@ -34,7 +34,7 @@ func lettersHarness(server string, known []bridgetest.Gap, open func(testing.TB)
 }
 
 func TestDeadLettersInAStream(t *testing.T) {
-	bridgetest.TestDeadLetters(t, lettersHarness("kinesistest", nil, func(t testing.TB) *kinesisstream.Client {
+	bridgetest.TestDeadLetters(t, lettersHarness("kinesistest", 20*time.Millisecond, func(t testing.TB) *kinesisstream.Client {
 		srv := fast(t)
 		return dial(t, srv, stream(t, srv, 3).Name())
 	}))

@@ -74,7 +74,7 @@ func TestIntegrationOtherServers(t *testing.T) {
 					bridgetest.TestRecoverable(t, h)
 				})
 			}
-			bridgetest.TestDeadLetters(t, lettersHarness(k.Name, known, func(t testing.TB) *kinesisstream.Client { return p.dial(t, p.stream(t)) }))
+			bridgetest.TestDeadLetters(t, lettersHarness(k.Name, time.Second, func(t testing.TB) *kinesisstream.Client { return p.dial(t, p.stream(t)) }))
 		})
 	}
 }
@@ -82,7 +82,7 @@ func TestIntegrationOtherServers(t *testing.T) {
 func (p *plain) dial(t testing.TB, name string) *kinesisstream.Client {
 	t.Helper()
 	c, err := kinesisstream.Dial(context.WithoutCancel(t.Context()), kinesisstream.Config{
-		Stream: name, Region: "us-east-1", EndpointURL: p.url, Timeout: 5 * time.Second,
+		Stream: name, Region: "us-east-1", EndpointURL: p.url, Timeout: 20 * time.Second,
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
 	})
 	if err != nil {
