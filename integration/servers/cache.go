@@ -15,12 +15,14 @@ import (
 // it each server fetches its own when it is started for the first time.
 func Fetch(ctx context.Context) error {
 	_, kafka := jars(ctx)
-	_, kinesis := kinesisLocal(ctx)
+	_, local := kinesisLocal(ctx)
+	_, lite := kinesalite(ctx)
+	_, mini := ministack(ctx)
 	_, dynamo := dynamoJars(ctx)
 	_, kcl1 := kclJars(ctx, KCL1)
 	_, kcl2 := kclJars(ctx, KCL2)
 	_, kcl3 := kclJars(ctx, KCL3)
-	return errors.Join(kafka, kinesis, dynamo, kcl1, kcl2, kcl3)
+	return errors.Join(kafka, local, lite, mini, dynamo, kcl1, kcl2, kcl3)
 }
 
 // cached returns a folder of the cache, which fill has filled if it was not there. One

@@ -60,7 +60,7 @@ func config(srv *kinesistest.Server, name string) kinesisstream.Config {
 	}
 }
 
-func putOne(st *kinesistest.Stream) func(context.Context, bridge.Record) (bridge.Ack, error) {
+func putOne(st *kinesistest.Stream) putFunc {
 	return func(_ context.Context, r bridge.Record) (bridge.Ack, error) {
 		key := string(r.Key)
 		if err := st.Put(kinesistest.Entry{Key: key, Data: r.Value}); err != nil {
@@ -108,21 +108,24 @@ func TestSourceContract(t *testing.T) {
 	})
 }
 
-func sinkHarness(srv *kinesistest.Server, format kinesisstream.Format) bridgetest.SinkHarness {
+// A putFunc is a producer of one record.
+type putFunc func(context.Context, bridge.Record) (bridge.Ack, error)
+
+// sinkHarness leads to the sink of a format over streams of two shards that open makes.
+func sinkHarness(server string, format kinesisstream.Format, open func(t testing.TB) (*kinesisstream.Client, putFunc)) bridgetest.SinkHarness {
 	carries := bridgetest.Carries{}
 	if format != kinesisstream.Raw {
 		carries = bridgetest.Carries{NullValues: true, Headers: true, Time: true, Origin: true}
 	}
 	return bridgetest.SinkHarness{
-		Server: "kinesistest", Origin: origin, TooLarge: 1<<20 + 1, Fences: true, Carries: carries,
+		Server: server, Origin: origin, TooLarge: 1<<20 + 1, Fences: true, Carries: carries,
 		New: func(t testing.TB) bridgetest.SinkServer {
-			st := stream(t, srv, 2)
-			log := memstream.NewLog(nil)
-			client := dial(t, srv, st.Name())
+			client, put := open(t)
 			id, err := client.Identity(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
+			log := memstream.NewLog(nil)
 			stamp := func(workflow string) *bridge.Stamp {
 				return bridge.NewStamp(bridge.StampConfig{Workflow: workflow, Key: bridge.WorkflowKey{1}, Source: origin, Target: id})
 			}
@@ -136,7 +139,7 @@ func sinkHarness(srv *kinesistest.Server, format kinesisstream.Format) bridgetes
 				Source: func(workflow string) bridge.Source {
 					return client.Source(kinesisstream.SourceConfig{Stamp: stamp(workflow), Restore: format != kinesisstream.Raw})
 				},
-				Put: putOne(st),
+				Put: put,
 				// No Trim: what the ledger says was stored is there, or has expired there since.
 			}
 		},
@@ -145,10 +148,14 @@ func sinkHarness(srv *kinesistest.Server, format kinesisstream.Format) bridgetes
 
 func TestSinkContract(t *testing.T) {
 	srv := fast(t)
-	for _, format := range []kinesisstream.Format{kinesisstream.Raw, kinesisstream.KPL, kinesisstream.Envelope} {
+	for _, format := range formats {
 		t.Run(string(format), func(t *testing.T) {
-			bridgetest.TestSink(t, sinkHarness(srv, format))
-			bridgetest.TestRecoverable(t, sinkHarness(srv, format))
+			h := sinkHarness("kinesistest", format, func(t testing.TB) (*kinesisstream.Client, putFunc) {
+				st := stream(t, srv, 2)
+				return dial(t, srv, st.Name()), putOne(st)
+			})
+			bridgetest.TestSink(t, h)
+			bridgetest.TestRecoverable(t, h)
 		})
 	}
 }

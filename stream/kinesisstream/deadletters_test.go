@@ -12,25 +12,32 @@ import (
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
 )
 
-func TestDeadLettersInAStream(t *testing.T) {
-	bridgetest.TestDeadLetters(t, bridgetest.DeadLettersHarness{
-		Server: "kinesistest", TooLarge: 1 << 20,
+// lettersHarness leads to dead letters in streams that open makes, whose puts have so long.
+func lettersHarness(server string, put time.Duration, open func(testing.TB) *kinesisstream.Client) bridgetest.DeadLettersHarness {
+	return bridgetest.DeadLettersHarness{
+		Server: server, TooLarge: 1 << 20,
 		New: func(t testing.TB) bridgetest.LettersPlace {
-			srv := fast(t)
-			client := dial(t, srv, stream(t, srv, 3).Name())
+			client := open(t)
 			codec := func(workflow string) *bridge.LetterCodec {
 				return bridge.NewLetterCodec(workflow, bridge.WorkflowKey{9})
 			}
 			return bridgetest.LettersPlace{
 				Open: func(_ context.Context, workflow string) (bridge.DeadLetters, error) {
-					return client.DeadLetters(kinesisstream.LetterConfig{Codec: codec(workflow), PutTimeout: 20 * time.Millisecond}), nil
+					return client.DeadLetters(kinesisstream.LetterConfig{Codec: codec(workflow), PutTimeout: put}), nil
 				},
 				Read: func(ctx context.Context, workflow string) iter.Seq2[bridge.DeadLetter, error] {
 					return kinesisstream.ReadDeadLetters(ctx, client, codec(workflow))
 				},
 			}
 		},
-	})
+	}
+}
+
+func TestDeadLettersInAStream(t *testing.T) {
+	bridgetest.TestDeadLetters(t, lettersHarness("kinesistest", 20*time.Millisecond, func(t testing.TB) *kinesisstream.Client {
+		srv := fast(t)
+		return dial(t, srv, stream(t, srv, 3).Name())
+	}))
 }
 
 // Records of a call that are refused for now are put again, and those that were stored are

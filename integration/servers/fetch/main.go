@@ -1,6 +1,6 @@
 // Command fetch brings what the real servers of the integration tests consist of into the
-// user's cache directory, or into BRIDGE_CACHE: the jars of Apache Kafka, and
-// kinesis-local from npm.
+// user's cache directory, or into BRIDGE_CACHE: jars from Maven, and the other
+// Kinesis servers from npm and PyPI.
 package main
 
 import (
