@@ -52,6 +52,10 @@ func loopback(host string) bool {
 
 // Serve begins to listen and returns at once. Close must be called.
 func (e *Exporter) Serve(ctx context.Context, address, workflow string) (*Server, error) {
+	return serve(ctx, address, e.Handler(workflow))
+}
+
+func serve(ctx context.Context, address string, handler http.Handler) (*Server, error) {
 	if err := CheckAddress(address); err != nil {
 		return nil, err
 	}
@@ -65,7 +69,7 @@ func (e *Exporter) Serve(ctx context.Context, address, workflow string) (*Server
 		return nil, errors.Join(fmt.Errorf("%q leads to %s, which is not an address of this machine alone", address, l.Addr()), l.Close())
 	}
 	s := &Server{listener: l, ended: make(chan error, 1), http: &http.Server{
-		Handler: e.Handler(workflow), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 16 << 10,
 	}}
 	go func() { s.ended <- s.http.Serve(l) }()
 	return s, nil
@@ -86,10 +90,7 @@ func (s *Server) Close() error {
 // Handler answers what a Server answers. A request that was sent to another host's name
 // is refused: a page in a browser can make names lead here.
 func (e *Exporter) Handler(workflow string) http.Handler {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(e, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux := newMux(e)
 	mux.HandleFunc("GET /healthz", e.health)
 	mux.HandleFunc("GET /readyz", e.ready)
 	mux.HandleFunc("GET /progress", func(w http.ResponseWriter, _ *http.Request) {
@@ -99,6 +100,20 @@ func (e *Exporter) Handler(workflow string) http.Handler {
 			return
 		}
 	})
+	return guarded(mux)
+}
+
+// newMux answers /metrics with what c, the runtime and the process say.
+func newMux(c prometheus.Collector) *http.ServeMux {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	return mux
+}
+
+// guarded refuses requests that were sent to another host's name.
+func guarded(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.Host)
 		if err != nil {

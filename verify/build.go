@@ -102,9 +102,13 @@ func (r *run) through() (out []Through) {
 		at := Through{Partition: s.ID, Position: s.Start}
 		for _, w := range s.Windows {
 			if w.Verdict != Consistent {
+				at.Oldest = w.From
 				break
 			}
 			at.Position, at.Time = w.Through, w.To
+		}
+		if at.Oldest.IsZero() && !s.Done && s.pace.behind > 0 {
+			at.Oldest = time.Now().Add(-s.pace.behind)
 		}
 		out = append(out, at)
 	}
@@ -197,6 +201,9 @@ func (r *run) algorithm(res *Result) {
 	res.Order = Order{
 		Method: "watermark per target partition and source partition, and lineage", Coverage: "all",
 		Pairs: int64(len(r.Marks)), Suspects: r.Suspects, Violations: res.Findings.Reordered,
+	}
+	for _, s := range r.Sources {
+		res.Order.Unordered += s.Unordered
 	}
 	if r.All != nil {
 		res.Algorithm.Digest = "sha256/128 keyed"

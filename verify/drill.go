@@ -323,8 +323,9 @@ func (d *drill) scanFrom(ctx context.Context, src bridge.Source, partition strin
 	if err != nil {
 		return err
 	}
+	var p pace
 	for {
-		b, err := d.r.readOn(ctx, reader)
+		b, err := d.r.readOn(ctx, reader, &p)
 		if err != nil {
 			return errors.Join(err, reader.Close())
 		}

@@ -22,6 +22,7 @@ func (r *run) follow(ctx context.Context) error {
 		return err
 	}
 	r.setPhase(phaseRead)
+	r.readingSince = time.Now()
 	return r.saving(ctx, func(ctx context.Context) error {
 		group, work := errgroup.WithContext(ctx)
 		r.startParts(work, group)

@@ -339,7 +339,7 @@ func (r *run) readShardTo(ctx context.Context, t *targetPart, to bridge.Position
 	began := time.Now()
 	d := r.canon.digester()
 	for {
-		b, err := r.readOn(ctx, t.reader)
+		b, err := r.readOn(ctx, t.reader, &t.pace)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", t.ID, err)
 		}

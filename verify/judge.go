@@ -380,6 +380,14 @@ func (f *Findings) add(c Class, n int64) {
 	}
 }
 
+// ByClass is the count of each class, those that are 0 too.
+func (f *Findings) ByClass() map[Class]int64 {
+	return map[Class]int64{
+		Missing: f.Missing, Extra: f.Extra, Corrupt: f.Corrupt, Duplicate: f.Duplicate, Reordered: f.Reordered,
+		Misrouted: f.Misrouted, Rewind: f.Rewind, Unread: f.Unread, Unverifiable: f.Unverifiable,
+	}
+}
+
 func (f *Findings) merge(g Findings) {
 	f.Missing += g.Missing
 	f.Extra += g.Extra

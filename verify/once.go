@@ -122,6 +122,7 @@ func (r *run) head(ctx context.Context, s *sourcePart) error {
 
 // readBoth reads both sides at the same time.
 func (r *run) readBoth(ctx context.Context) error {
+	r.readingSince = time.Now()
 	limits, err := r.limits(ctx)
 	if err != nil {
 		return err
@@ -185,6 +186,9 @@ func (r *run) reach(ctx context.Context, until time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.until, r.Until, r.targetEnds = until, until, ends
+	for _, t := range r.Targets {
+		t.pace.end = ends[t.ID]
+	}
 	return nil
 }
 
@@ -240,32 +244,6 @@ func (r *run) readTargets(ctx context.Context) error {
 			return err
 		}
 	}
-}
-
-// report tells the hook every few seconds what was read, until ctx ends.
-func (r *run) report(ctx context.Context) {
-	for r.v.Hooks.Progress != nil && pause(ctx, 5*time.Second) == nil {
-		r.v.Hooks.Progress(r.progress())
-	}
-}
-
-func (r *run) progress() Progress {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	p := Progress{Sources: len(r.Sources), Targets: len(r.Targets), Phase: r.Phase}
-	for _, s := range r.Sources {
-		p.SourceRecords += s.Records
-		if s.Done {
-			p.SourceDone++
-		}
-	}
-	for _, t := range r.Targets {
-		p.TargetRecords += t.Records
-		if t.Done {
-			p.TargetDone++
-		}
-	}
-	return p
 }
 
 // watch looks, for a while after the verdict, for records that came behind the fence.

@@ -244,8 +244,8 @@ type Order struct {
 	Pairs      int64  `json:"pairs"`    // watermarks, or keys looked at
 	Suspects   int64  `json:"suspects_drilled"`
 	Violations int64  `json:"violations"`
-	// Unordered counts records whose key has no order to keep: null keys, and keys
-	// written with different explicit hash keys.
+	// Unordered counts source records whose key has no order to keep: null keys, and records
+	// in a shard where their key does not belong, since their producer chose it.
 	Unordered int64 `json:"unordered"`
 }
 
@@ -272,6 +272,16 @@ type Through struct {
 	Partition string          `json:"partition"`
 	Position  bridge.Position `json:"position"`
 	Time      time.Time       `json:"time,omitzero"` // of the record there
+	// Oldest is the time of the oldest record known behind it; zero if there is none.
+	Oldest time.Time `json:"oldest_unverified,omitzero"`
+}
+
+// Lag is how old the oldest record is that is not verified; zero if all are.
+func (t *Through) Lag(now time.Time) time.Duration {
+	if t.Oldest.IsZero() {
+		return 0
+	}
+	return max(now.Sub(t.Oldest), 0)
 }
 
 // A Sweep is how far a continuous run is with reading again all that it has judged. What

@@ -49,18 +49,19 @@ type run struct {
 	cond *sync.Cond
 	book
 
-	sourceByID map[string]*sourcePart
-	targetByID map[string]*targetPart
-	acked      map[string]bridge.Row // nil: everything
-	keys       map[uint64]bool       // chosen ones; nil: all
-	cells      int                   // of all windows
-	spans      int
-	until      time.Time // the target is read until then; zero: not known yet
-	lists      int       // how often the source was listed
-	deadLost   bool      // the dead letters cannot be read
-	main       *run      // whose sweep this is; nil for a run of its own
-	again      *run      // the sweep at work; nil if there is none
-	targetEnds map[string]bridge.Position
+	sourceByID   map[string]*sourcePart
+	targetByID   map[string]*targetPart
+	acked        map[string]bridge.Row // nil: everything
+	keys         map[uint64]bool       // chosen ones; nil: all
+	cells        int                   // of all windows
+	spans        int
+	until        time.Time // the target is read until then; zero: not known yet
+	lists        int       // how often the source was listed
+	readingSince time.Time // by this process
+	deadLost     bool      // the dead letters cannot be read
+	main         *run      // whose sweep this is; nil for a run of its own
+	again        *run      // the sweep at work; nil if there is none
+	targetEnds   map[string]bridge.Position
 }
 
 // A book is what a run knows, as it is saved.
@@ -166,10 +167,10 @@ func (r *run) listSource(ctx context.Context) error {
 	r.lists++
 	for _, p := range parts {
 		if s := r.sourceByID[p.ID]; s != nil {
-			s.Closed = p.Closed
+			s.Closed, s.hash = p.Closed, parseRange(p.FirstHash, p.LastHash)
 			continue
 		}
-		s := &sourcePart{ID: p.ID, Index: len(r.Sources), Parents: p.Parents, Closed: p.Closed}
+		s := &sourcePart{hash: parseRange(p.FirstHash, p.LastHash), ID: p.ID, Index: len(r.Sources), Parents: p.Parents, Closed: p.Closed}
 		r.Sources = append(r.Sources, s)
 		r.index(s)
 	}

@@ -20,6 +20,8 @@ type prepared struct {
 	cell    int
 	key     uint64
 	dropped bool // not to be on the target, as declared
+	// unordered: its key has no order to keep.
+	unordered bool
 }
 
 // margin is how much later than a moment a page must be asked for to prove, if it says
@@ -88,11 +90,12 @@ func (r *run) readSource(ctx context.Context, s *sourcePart, l limit) error {
 	return nil
 }
 
-// endsEarly notes a shard that ended before its limit: what was behind has expired.
+// endsEarly notes a shard that ended before its limit, or gave nothing more: what was behind
+// has expired.
 func (r *run) endsEarly(s *sourcePart, l limit) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s.Ended && l.set && l.at.After(s.Through) {
+	if (s.Ended || s.dry) && l.set && l.at.After(s.Through) {
 		r.uncovered(Uncovered{Side: "source", Partition: s.ID, After: s.Through, Through: l.at, Class: Unverifiable,
 			Reason: "it ends before what the mirror has acknowledged: its records have expired"})
 	}
@@ -150,9 +153,13 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", s.ID, err)
 	}
+	r.mu.Lock()
+	s.pace.end = l.at
+	hash := s.hash
+	r.mu.Unlock()
 	d := r.canon.digester()
 	for began := s.Through.IsZero(); ; began = false {
-		b, err := r.readOn(ctx, reader)
+		b, err := r.readOn(ctx, reader, &s.pace)
 		if err == nil && began {
 			err = r.head(ctx, s) // again: until now, its head could still go
 		}
@@ -163,6 +170,7 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 		list := make([]prepared, len(recs))
 		for i := range recs {
 			list[i] = r.prepare(d, s.ID, &recs[i])
+			list[i].unordered = recs[i].Key == nil || !hash.holds(recs[i].Key)
 		}
 		if r.bookSource(s, list, b, over, l) {
 			return reader.Close()
@@ -171,20 +179,22 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 }
 
 // readOn reads one page, again if that failed for now, but not for ever.
-func (r *run) readOn(ctx context.Context, reader bridge.Reader) (bridge.Batch, error) {
+func (r *run) readOn(ctx context.Context, reader bridge.Reader, p *pace) (bridge.Batch, error) {
 	if r.main != nil {
 		if err := r.main.giveWay(ctx); err != nil {
 			return bridge.Batch{}, err
 		}
 	}
+	r.begins(p)
 	began := time.Now()
-	return retry(ctx, func() (bridge.Batch, error) {
+	b, err := retry(ctx, func() (bridge.Batch, error) {
 		b, err := reader.Read(ctx)
 		if err != nil && bridge.Retryable(err) && !r.v.Continuous && time.Since(began) > r.v.Stall {
 			return b, fmt.Errorf("stalled for %s: %s: %w", r.v.Stall, err, bridge.ErrRefused)
 		}
 		return b, err
 	})
+	return b, r.ends(p, b, err)
 }
 
 // within cuts off what is behind the limit; over says that it was reached.
@@ -247,8 +257,10 @@ func (r *run) bookSource(s *sourcePart, list []prepared, b bridge.Batch, over bo
 		r.cut(s.Windows[n-1], now, b.Ended)
 	}
 	s.Ended = b.Ended
-	s.pace.note(b)
 	done = over || b.Ended || l.set && !l.at.After(s.Through)
+	if l.set && !done && len(b.Records) == 0 && b.Behind == 0 && b.Asked.After(r.FenceAt.Add(margin)) {
+		done, s.dry = true, true
+	}
 	if !l.set && !l.until.IsZero() && b.Behind == 0 && b.Asked.After(l.until.Add(margin)) {
 		done = true
 	}
@@ -263,6 +275,9 @@ func (r *run) bookSource(s *sourcePart, list []prepared, b bridge.Batch, over bo
 func (r *run) bookRecord(s *sourcePart, p *prepared, now time.Time) {
 	if r.keys != nil && !r.keys[p.key] {
 		return
+	}
+	if p.unordered {
+		s.Unordered++
 	}
 	if r.v.Content {
 		r.bookContent(s, p)

@@ -222,18 +222,3 @@ func (r *run) keepsUp() bool {
 	}
 	return true
 }
-
-// leastBehind is more than lies between two reads of a partition that holds nothing new.
-const leastBehind = 5 * time.Second
-
-// A pace is how far behind its end the last page of a partition was.
-type pace struct {
-	asked  time.Time // zero: none was read
-	behind time.Duration
-}
-
-func (p *pace) note(b bridge.Batch) { p.asked, p.behind = b.Asked, b.Behind }
-
-func (p *pace) late(most time.Duration) bool {
-	return p.asked.IsZero() || p.behind > most || time.Since(p.asked) > most
-}

@@ -73,7 +73,7 @@ func (r *run) followTarget(ctx context.Context, t *targetPart) error {
 	}
 	d := r.canon.digester()
 	for {
-		b, err := r.readOn(ctx, reader)
+		b, err := r.readOn(ctx, reader, &t.pace)
 		if err == nil && !t.Begun {
 			err = r.probeHead(ctx, t) // now: before, its head could still go
 		}
@@ -141,7 +141,6 @@ func (r *run) takeTarget(ctx context.Context, d *digester, t *targetPart, b brid
 		t.SeenAt = b.Asked
 	}
 	t.Ended = b.Ended
-	t.pace.note(b)
 	if r.reached(t, b) {
 		t.finish()
 	}

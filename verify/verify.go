@@ -72,13 +72,30 @@ type Hooks struct {
 
 // Progress is what was read so far.
 type Progress struct {
-	SourceRecords, TargetRecords int64
-	SourceDone, TargetDone       int // partitions that were read to the end of the scope
-	Sources, Targets             int
-	Phase                        string
-	// Stalled names a partition that has not moved for a while although it is not at its
-	// end; empty if there is none.
-	Stalled string
+	SourceRecords int64  `json:"source_records"`
+	TargetRecords int64  `json:"target_records"`
+	SourceDone    int    `json:"source_partitions_done"` // that were read to the end of the scope
+	TargetDone    int    `json:"target_partitions_done"`
+	Sources       int    `json:"source_partitions"`
+	Targets       int    `json:"target_partitions"`
+	Phase         string `json:"phase"`
+	// SourceBytes and TargetBytes are of keys, values and headers.
+	SourceBytes int64 `json:"source_bytes"`
+	TargetBytes int64 `json:"target_bytes"`
+	// SourceLeft and TargetLeft are about how many bytes are still to be read, -1 if nobody
+	// can tell; Left is how long that takes at the rate so far, 0 if nobody can tell.
+	SourceLeft int64         `json:"source_bytes_left"`
+	TargetLeft int64         `json:"target_bytes_left"`
+	Left       time.Duration `json:"left_ns"`
+	// Stalls counts the partitions that have given nothing for a minute although they are
+	// not at their end. Stalled names the worst, "source" or "target" before its name;
+	// empty if there is none.
+	Stalls  int    `json:"stalled_partitions"`
+	Stalled string `json:"stalled,omitempty"`
+	// Findings are those confirmed so far. Through and Sweep are those of a continuous run.
+	Findings Findings  `json:"findings"`
+	Through  []Through `json:"verified_through,omitempty"`
+	Sweep    *Sweep    `json:"sweep,omitempty"`
 }
 
 // A Verifier compares a source with a target. Source, Target, Keys and Key are needed.
@@ -137,8 +154,10 @@ type Verifier struct {
 
 	Store     Store         // nil keeps nothing
 	SaveEvery time.Duration // 10 s if zero
-	Hooks     Hooks
-	Logger    *slog.Logger // nil logs nothing
+	// ProgressEvery is how often Hooks.Progress is called; 5 s if zero.
+	ProgressEvery time.Duration
+	Hooks         Hooks
+	Logger        *slog.Logger // nil logs nothing
 	// Notes are copied into the Result's scope.
 	ReadShare  float64
 	AcceptLoss []string
@@ -161,6 +180,7 @@ func (v *Verifier) defaults() error {
 	setDuration(&v.Drain, 10*time.Minute)
 	setDuration(&v.Stall, 10*time.Minute)
 	setDuration(&v.SaveEvery, 10*time.Second)
+	setDuration(&v.ProgressEvery, 5*time.Second)
 	setDuration(&v.SweepEvery, 6*time.Hour)
 	setInt(&v.WindowRecords, 1<<20)
 	setInt(&v.MaxSamples, 10)

@@ -113,6 +113,8 @@ type sourcePart struct {
 	Lost       string // why the rest could not be read; empty if it could
 
 	Records, Bytes int64
+	Unordered      int64           // records of it whose key has no order to keep
+	hash           hashRange       // of the keys that Kinesis places there
 	Max            bridge.Position // the greatest coordinate met on the target
 
 	ancestors   map[int]bool
@@ -120,6 +122,7 @@ type sourcePart struct {
 	// headless: what was before the first record may be gone.
 	headless bool
 	reading  bool
+	dry      bool // it gave nothing more, before its end
 	pace     pace
 	seen     *bitmap
 	last     *orderTable

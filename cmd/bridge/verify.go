@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/metrics"
 	"github.com/kinesis-msk-bridge/bridge/state"
 	"github.com/kinesis-msk-bridge/bridge/verify"
 )
@@ -36,7 +38,7 @@ Examples:
 		command(cli.Command{
 			Name: "resume", ArgsUsage: "[RUN]", Usage: "go on with a run that was stopped or killed",
 			Description: "Goes on where the last save of the run was: the newest one, or RUN.\n\nExamples:\n   bridge verify resume\n   bridge verify resume 20260131-101500-x7qa",
-			Flags:       []cli.Flag{&cli.DurationFlag{Name: "progress-interval", Value: 30 * time.Second, Usage: "how often progress is logged; 0s is never"}},
+			Flags:       showingFlags(),
 		}, a.verifyResume),
 		a.verifyStopCommand(),
 		a.verifyShowCommand(),
@@ -52,6 +54,8 @@ type verifyRun struct {
 	dir      *runDir
 	options  verifyOptions
 	progress time.Duration
+	listen   string // where it shows itself; empty is nowhere
+	meter    *metrics.Witness
 }
 
 func (a *app) verifyRun(c *cli.Context) error {
@@ -71,6 +75,9 @@ func (a *app) verifyRun(c *cli.Context) error {
 		return usage(fmt.Errorf("--name %q is not a name of up to 100 letters, digits, - and _", name))
 	}
 	r := &verifyRun{settings: settings{Config: l, Log: log}, options: o, progress: c.Duration("progress-interval")}
+	if r.listen, err = listenOf(c); err != nil {
+		return err
+	}
 	return a.runVerify(c.Context, r, func() (err error) {
 		if r.dir, err = newRun(l, name); err == nil {
 			err = r.dir.writeJSON(fileOptions, r.options)
@@ -85,6 +92,9 @@ func (a *app) verifyResume(c *cli.Context) error {
 		return err
 	}
 	r := &verifyRun{settings: settings{Config: l, Log: log}, progress: c.Duration("progress-interval")}
+	if r.listen, err = listenOf(c); err != nil {
+		return err
+	}
 	if r.dir, err = openRun(l, c.Args().First()); err != nil {
 		return err
 	}
@@ -152,6 +162,11 @@ func (a *app) runVerify(ctx context.Context, r *verifyRun, begin func() error) (
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
+	unserve, err := r.serve(ctx)
+	if err != nil {
+		return startError{err}
+	}
+	defer func() { err = errors.Join(err, unserve()) }()
 	v := ends.verifier
 	r.options.apply(v)
 	v.ID, v.Store, v.Logger = r.dir.id, r.dir, r.Log
@@ -205,22 +220,91 @@ func (r *verifyRun) compare(ctx context.Context, a *app, v *verify.Verifier) (*v
 	return res, err
 }
 
-// hooks log progress, and keep the result of each round of a continuous run.
+// hooks show and keep progress, and keep the result of each round of a continuous run.
 func (r *verifyRun) hooks(v *verify.Verifier) {
-	last := time.Now()
+	var logged, kept time.Time
+	if r.progress > 0 {
+		v.ProgressEvery = min(r.progress, progressKept)
+	}
 	v.Hooks.Progress = func(p verify.Progress) {
-		if r.progress <= 0 || time.Since(last) < r.progress {
-			return
+		r.meter.Note(p)
+		if time.Since(kept) >= progressKept {
+			kept = time.Now()
+			if err := r.dir.writeJSON(fileProgress, &p); err != nil {
+				r.Log.Warn("progress could not be kept", "error", err)
+			}
 		}
-		last = time.Now()
-		r.Log.Info("progress", "phase", p.Phase, "source_records", p.SourceRecords, "target_records", p.TargetRecords,
-			"source_partitions", fmt.Sprintf("%d of %d", p.SourceDone, p.Sources), "target_partitions", fmt.Sprintf("%d of %d", p.TargetDone, p.Targets))
+		if r.progress > 0 && time.Since(logged) >= r.progress {
+			logged = time.Now()
+			r.Log.Info("progress", progressArgs(&p)...)
+		}
 	}
 	v.Hooks.Judged = func(res *verify.Result) {
 		if err := r.dir.writeJSON(fileResult, res); err != nil {
 			r.Log.Warn("the result could not be kept", "error", err)
 		}
 	}
+}
+
+// progressKept is how often progress is written down for verify show.
+const progressKept = 5 * time.Second
+
+func progressArgs(p *verify.Progress) []any {
+	args := []any{"phase", p.Phase, "source_records", p.SourceRecords, "target_records", p.TargetRecords,
+		"source_partitions", fmt.Sprintf("%d of %d", p.SourceDone, p.Sources), "target_partitions", fmt.Sprintf("%d of %d", p.TargetDone, p.Targets),
+		"source_bytes", p.SourceBytes, "target_bytes", p.TargetBytes}
+	if p.SourceLeft >= 0 && p.TargetLeft >= 0 {
+		args = append(args, "source_bytes_left", p.SourceLeft, "target_bytes_left", p.TargetLeft)
+	}
+	if p.Left > 0 {
+		args = append(args, "time_left", p.Left.Round(time.Second).String())
+	}
+	if p.Stalled != "" {
+		args = append(args, "stalled", p.Stalled, "stalled_partitions", p.Stalls)
+	}
+	if lag, of := longestLag(p, now()); of != "" {
+		args = append(args, "verify_lag", lag.Round(time.Millisecond).String(), "verify_lag_of", of)
+	}
+	return args
+}
+
+// longestLag is that of the partition that is verified least far, if there is one.
+func longestLag(p *verify.Progress, at time.Time) (lag time.Duration, of string) {
+	for i := range p.Through {
+		if d := p.Through[i].Lag(at); of == "" || d > lag {
+			lag, of = d, p.Through[i].Partition
+		}
+	}
+	return lag, of
+}
+
+// serve shows the run on this machine, if that was asked for, until done is called.
+func (r *verifyRun) serve(ctx context.Context) (done func() error, err error) {
+	_, name, _ := strings.Cut(r.Config.Kinesis.StreamARN, ":stream/")
+	r.meter = metrics.NewWitness(metrics.Config{
+		Direction: r.Config.Direction, Stream: orWord(r.Config.Kinesis.Stream, name), Topic: r.Config.Kafka.Topic, Version: thisBuild().Version,
+	})
+	if r.listen == "" {
+		return func() error { return nil }, nil
+	}
+	server, err := r.meter.Serve(ctx, r.listen)
+	if err != nil {
+		return nil, err
+	}
+	r.Log.Info("shows itself on this machine", "metrics", "http://"+server.Address()+"/metrics")
+	return server.Close, nil
+}
+
+// listenOf is where the run is to show itself.
+func listenOf(c *cli.Context) (string, error) {
+	address := c.String("listen")
+	if address == "" {
+		return "", nil
+	}
+	if err := metrics.CheckAddress(address); err != nil {
+		return "", usageHint(fmt.Errorf("--listen: %w", err), "an address such as 127.0.0.1:9465; a proxy or an agent on this machine can pass it on")
+	}
+	return address, nil
 }
 
 // limitRepeats lets a run fail that found more repeats than were allowed.

@@ -43,7 +43,7 @@ type verifyOptions struct {
 
 // runFlags are those of verify run.
 func runFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringFlag{Name: "name", Usage: "call the run so; by default by its time"},
 		&cli.BoolFlag{Name: "quick", Usage: "look at ranges only; takes seconds, and is inconclusive at best"},
 		&cli.BoolFlag{Name: "final", Usage: "take a fence of all that is in the source, wait for the mirror, judge, then watch for stragglers"},
@@ -62,7 +62,14 @@ func runFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "content", Usage: "compare a copy that another program made, whose records carry no coordinates: contents, and the order of each key"},
 		&cli.StringSliceFlag{Name: "compare", Usage: "with --content: `PART`s that must be the same beside key and value: time, headers (repeat for both)"},
 		&cli.StringFlag{Name: "record-id", Usage: "with --content: header:NAME or a JSON pointer into the value, by which a changed record is told from a lost one"},
+	}, showingFlags()...)
+}
+
+// showingFlags say how a run shows itself while it lasts.
+func showingFlags() []cli.Flag {
+	return []cli.Flag{
 		&cli.DurationFlag{Name: "progress-interval", Value: 30 * time.Second, Usage: "how often progress is logged; 0s is never"},
+		&cli.StringFlag{Name: "listen", Usage: "`ADDRESS` of this machine, such as 127.0.0.1:9465, that answers /metrics (Prometheus) and /healthz while the run lasts"},
 	}
 }
 

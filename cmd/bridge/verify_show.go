@@ -42,13 +42,51 @@ func (a *app) verifyShowCommand() *cli.Command {
 		Name: "show", ArgsUsage: "[RUN]", Usage: "show what a run has found",
 		Description: "Shows verdict, coverage, the arithmetic and every range that was not judged, of the newest\nrun or RUN. The exit code is that of its verdict.\n\nExamples:\n   bridge verify show\n   bridge verify show --output json",
 	}, func(c *cli.Context) error {
-		_, res, err := a.chosenResult(c)
+		d, err := a.chosenRun(c)
 		if err != nil {
 			return err
 		}
+		res, ok, err := d.result()
+		if err != nil {
+			return err
+		}
+		var p verify.Progress
+		going, err := d.readJSON(fileProgress, &p)
+		switch {
+		case err != nil:
+			return err
+		case !ok && !going:
+			return nothingSaid(d)
+		case !ok:
+			a.answer = &answer{result: map[string]any{"run": d.id, "progress": &p}, text: says("run %s has no verdict yet: %s\n", d.id, progressText(&p))}
+			return classed{fmt.Errorf("inconclusive: the run is not finished"), errInconclusive}
+		}
 		a.answer = resultAnswer(res)
+		if going && res.State == "running" {
+			whole := a.answer.text
+			a.answer.text = func(w io.Writer) error { return errors.Join(whole(w), says("progress %s\n", progressText(&p))(w)) }
+		}
 		return verdictError(res)
 	})
+}
+
+func nothingSaid(d *runDir) error {
+	return usageHint(fmt.Errorf("run %s has not said anything yet", d.id), "bridge verify resume "+d.id)
+}
+
+// progressText is how far a run is, for people.
+func progressText(p *verify.Progress) string {
+	text := fmt.Sprintf("%s and %s records, %s and %s bytes were read of source and target", grouped(p.SourceRecords), grouped(p.TargetRecords), grouped(p.SourceBytes), grouped(p.TargetBytes))
+	if p.SourceLeft >= 0 && p.TargetLeft >= 0 {
+		text += fmt.Sprintf("; about %s and %s bytes are left", grouped(p.SourceLeft), grouped(p.TargetLeft))
+	}
+	if p.Left > 0 {
+		text += ", which takes " + age(p.Left.Seconds())
+	}
+	if p.Stalled != "" {
+		text += fmt.Sprintf("; %d partitions have given nothing for a while, among them %s", p.Stalls, p.Stalled)
+	}
+	return text
 }
 
 func (a *app) verifyListCommand() *cli.Command {
@@ -139,7 +177,7 @@ func (a *app) chosenResult(c *cli.Context) (*runDir, *verify.Result, error) {
 	}
 	res, ok, err := d.result()
 	if err == nil && !ok {
-		err = usageHint(fmt.Errorf("run %s has not said anything yet", d.id), "bridge verify resume "+d.id)
+		err = nothingSaid(d)
 	}
 	return d, res, err
 }

@@ -24,10 +24,11 @@ import (
 
 // The files of one run, in a directory of its own.
 const (
-	fileOptions = "run.json"    // what was asked for
-	fileBook    = "book"        // what is known so far, to resume from
-	fileResult  = "result.json" // what was found
-	fileStop    = "stop"        // somebody asked the run to stop
+	fileOptions  = "run.json"      // what was asked for
+	fileBook     = "book"          // what is known so far, to resume from
+	fileResult   = "result.json"   // what was found
+	fileProgress = "progress.json" // how far it is
+	fileStop     = "stop"          // somebody asked the run to stop
 )
 
 // A runDir keeps one verify run. Its files are readable by their owner only, since a
