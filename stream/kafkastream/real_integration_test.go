@@ -43,6 +43,7 @@ func TestIntegrationContracts(t *testing.T) {
 	t.Run("groups", b.groups)
 	t.Run("extents", b.extents)
 	t.Run("written", b.written)
+	t.Run("message limits", b.messageLimits)
 }
 
 // What the broker in this process is known to do otherwise, a real one does as expected.

@@ -14,7 +14,7 @@ func (c *envelopeCodec) record(r *bridge.Record) envelope.Record {
 
 func (c *envelopeCodec) check(r *bridge.Record, limit int) error {
 	rec := c.record(r)
-	if size := rec.Size() + envelope.Overhead(1); size > limit {
+	if size := len(r.Key) + rec.Size() + envelope.Overhead(1); size > limit {
 		return oversize(size, limit)
 	}
 	return nil

@@ -38,6 +38,7 @@ func distinct(i int) string { return strconv.Itoa(i) }
 // A worker is one life of a process.
 type worker struct {
 	sink    *kinesisstream.Sink
+	stamp   *bridge.Stamp
 	rewinds chan struct{} // one for each copy
 }
 
@@ -53,9 +54,12 @@ func open(ctx context.Context, t testing.TB, c *kinesisstream.Client, log *memst
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &worker{rewinds: make(chan struct{}, 1000)}
+	w := &worker{
+		stamp:   bridge.NewStamp(bridge.StampConfig{Workflow: "w", Key: bridge.WorkflowKey{1}, Source: origin, Target: id}),
+		rewinds: make(chan struct{}, 1000),
+	}
 	w.sink, err = c.Sink(ctx, kinesisstream.SinkConfig{
-		Format: format, Stamp: bridge.NewStamp(bridge.StampConfig{Workflow: "w", Key: bridge.WorkflowKey{1}, Source: origin, Target: id}),
+		Format: format, Stamp: w.stamp,
 		Ledger: log.Open(), Tagger: bridge.NewTagger(bridge.WorkflowKey{1}, "ledger"), PutTimeout: patience, ReadDelay: time.Millisecond,
 		Rewind: func(n int64) {
 			for range n {

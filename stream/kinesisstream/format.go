@@ -28,8 +28,8 @@ const maxPack = 256 << 10
 
 // A codec makes Kinesis records of records, and tells them apart again.
 type codec interface {
-	// check says why a record can never be put, in a Kinesis record of at most limit bytes
-	// beside its key.
+	// check says why a record can never be put, in a Kinesis record of at most limit bytes,
+	// its key among them.
 	check(r *bridge.Record, limit int) error
 	// pack makes the data of one Kinesis record of the first of recs, which have one key and
 	// were checked. It takes at least one, and more up to max bytes.
@@ -81,7 +81,8 @@ func keyUnits(key []byte) int {
 }
 
 func oversize(size, limit int) error {
-	return fmt.Errorf("the record has %d bytes in the stream's format, and the stream takes %d: %w", size, limit, bridge.ErrOversize)
+	return bridge.WithHint(fmt.Errorf("the record has %d bytes in the stream's format, and the stream takes %d: %w", size, limit, bridge.ErrOversize),
+		"raise the stream's maximum record size (up to 10 MiB), or set policy: {oversize: dead-letter}")
 }
 
 // A rawCodec puts values as they are.
@@ -96,7 +97,7 @@ func (c *rawCodec) check(r *bridge.Record, limit int) error {
 		return bridge.WithHint(fmt.Errorf("the record is a tombstone, which raw cannot carry: %w", bridge.ErrUnmappable),
 			"accept that it becomes an empty value with accept_loss: [tombstones], or use kinesis.format kpl or envelope")
 	}
-	if size := len(c.data(r)); size > limit {
+	if size := len(r.Key) + len(c.data(r)); size > limit {
 		return oversize(size, limit)
 	}
 	return nil

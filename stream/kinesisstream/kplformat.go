@@ -27,7 +27,7 @@ type kplCodec struct{ stamp *bridge.Stamp }
 
 func (c *kplCodec) check(r *bridge.Record, limit int) error {
 	var b kpl.Builder
-	if size := b.SizeWith(r.Key, nil, r.Value, c.tags(r)); size > limit {
+	if size := len(r.Key) + b.SizeWith(r.Key, nil, r.Value, c.tags(r)); size > limit {
 		return oversize(size, limit)
 	}
 	return nil

@@ -201,13 +201,13 @@ func TestOversize(t *testing.T) {
 			r := bridge.Record{Key: []byte("k"), Value: make([]byte, limit), Time: time.UnixMilli(1)}
 			r.Origin = bridge.Coordinate{Stream: topic.String(), Partition: "3", Position: bridge.OffsetPosition(1)}
 			frame, _ := c.pack([]*bridge.Record{&r}, 0)
-			over := len(frame) - limit
+			over := len(r.Key) + len(frame) - limit
 			for _, d := range []int{-1, 0, 1} {
 				r.Value = make([]byte, limit-over+d)
 				data, _ := c.pack([]*bridge.Record{&r}, 0)
 				err := c.check(&r, limit)
-				if fits := len(data) <= limit; fits != (err == nil) || (d == 1) == fits {
-					t.Errorf("%s: %d bytes, limit %d: %v", f, len(data), limit, err)
+				if fits := len(r.Key)+len(data) <= limit; fits != (err == nil) || (d == 1) == fits {
+					t.Errorf("%s: %d bytes, limit %d: %v", f, len(r.Key)+len(data), limit, err)
 				}
 				if err != nil && !errors.Is(err, bridge.ErrOversize) {
 					t.Errorf("%s: %v", f, err)

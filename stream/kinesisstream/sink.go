@@ -135,7 +135,7 @@ func (s *Sink) check(r *bridge.Record, limit int) error {
 	if err := checkKey(r.Key); err != nil {
 		return err
 	}
-	return s.codec.check(r, min(limit, maxPutBytes)-len(r.Key))
+	return s.codec.check(r, min(limit, maxPutBytes))
 }
 
 // over is why the sink is of no more use, nil while it is.
