@@ -40,7 +40,7 @@ func (l *local) putUsers(rows []checker.Row) {
 // children, too, and the library then does not start.
 func TestIntegrationConsumersOnKinesisLocal(t *testing.T) {
 	rows := numbered(t, 2000)
-	l := newLocal(t, "source", 3)
+	l := newLocal(t, servers.StartKinesisLocal, "source", 3)
 	l.putUsers(rows)
 	j := newJob(t, toKafka, l.server, "source", unique("local"))
 	m := newMoving(t, j, startDynamoDB(t))
