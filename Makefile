@@ -36,9 +36,11 @@ reliability: ## real servers, full counts: hours
 mutants: ## break the code on purpose and see that a test notices
 	$(GO) run ./internal/mutants
 
-bench: ## what the mirror spends, beside the least that it could, in both directions
+bench: ## what mirror and verify spend, beside the least that they could, in both directions
 	$(GO) run ./cmd/bridge bench mirror
 	$(GO) run ./cmd/bridge bench mirror --direction kafka-to-kinesis
+	$(GO) run ./cmd/bridge bench verify
+	$(GO) run ./cmd/bridge bench verify --direction kafka-to-kinesis
 
 cover: ## coverage of the plain tests
 	$(GO) test -coverprofile cover.out ./... && $(GO) tool cover -func cover.out | tail -1

@@ -192,10 +192,19 @@ func (d *decoder) partition() string {
 	case kind[0] == partitionNumber:
 		return strconv.FormatUint(n, 10)
 	case kind[0] == partitionShard && n < 1e12:
-		return fmt.Sprintf("%s%012d", shardPrefix, n)
+		return shardName(n)
 	}
 	d.bad = true
 	return ""
+}
+
+// shardName is "shardId-" and 12 digits.
+func shardName(n uint64) string {
+	b := []byte(shardPrefix + "000000000000")
+	for i := len(b) - 1; n > 0; i, n = i-1, n/10 {
+		b[i] = '0' + byte(n%10)
+	}
+	return string(b)
 }
 
 func (d *decoder) digits() string {

@@ -200,7 +200,14 @@ func facts() report.Facts {
 		Now: began.Add(28 * time.Hour),
 		Mirror: report.Mirror{Known: true, Phase: "mirroring", Counts: bridge.Counts{Read: 10, Written: 9, Present: 1}, Balanced: true,
 			CheckpointAt: began.Add(27 * time.Hour), Fenced: true, LagSeconds: &lag},
-		Rollback: report.Rollback{Reason: "the way back was not rehearsed"},
+		Rollback: report.Rollback{Ready: true, Reason: "the source is only read: stopping the mirror leaves it as it was"}, Retention: 168 * time.Hour,
+		Translations: []report.Translation{
+			{Consumer: "billing", From: "application billing-app (lease table billing-app)", To: "group billing of topic orders", Status: "applied",
+				Plan: "sha256:" + hexOf("plan"), At: began.Add(26 * time.Hour), Exact: true},
+			{Consumer: "search", From: "application search (lease table search)", To: "group search of topic orders", Status: "planned",
+				Plan: "sha256:" + hexOf("search"), At: began.Add(27 * time.Hour), Replayed: 1204, Unconsumed: 2, Reason: "2 dead letters are not consumed"},
+		},
+		Waivers: []report.Waiver{{Gate: "loss of timestamp", By: "accept_loss of the configuration", Reason: "the target does not keep it, and it was not compared"}},
 	}
 }
 

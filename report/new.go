@@ -22,6 +22,9 @@ type Facts struct {
 	Mirror       Mirror
 	Translations []Translation
 	Rollback     Rollback
+	// Retention is how long the source keeps a record; zero if it is not known. The headroom
+	// of Rollback follows from it.
+	Retention time.Duration
 	// Gates are conditions beside those of the verification itself.
 	Gates   []Gate
 	Waivers []Waiver
@@ -66,6 +69,10 @@ func New(res verify.Result, f Facts) (*Report, error) {
 		Order: res.Order, Algorithm: res.Algorithm, Targets: res.Targets, Through: res.Through, Windows: res.Windows,
 		DeadLetters: f.DeadLetters, Mirror: f.Mirror, Translations: f.Translations, Rollback: f.Rollback,
 		Waivers: f.Waivers, Remarks: f.Remarks, KeysRevealed: f.Keys != nil,
+	}
+	if f.Retention > 0 {
+		hours := r.judgedAt().Add(f.Retention).Sub(f.Now).Round(time.Minute).Hours()
+		r.Rollback.HeadroomHours = &hours
 	}
 	r.ValidUntil = second(r.judgedAt().Add(orDefault(f.ValidFor)))
 	r.addSamples(res.Samples, f.Keys)

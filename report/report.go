@@ -107,27 +107,34 @@ type Mirror struct {
 	LagSeconds *float64 `json:"lag_seconds"`
 }
 
-// A Translation is one consumer group whose positions were carried over.
+// A Translation is one consumer whose positions were carried over to the other side, or
+// planned to be.
 type Translation struct {
 	Consumer string `json:"consumer"`
-	Group    string `json:"group"`
-	Exact    bool   `json:"exact"`
-	// Replayed bounds how many records the group gets a second time.
-	Replayed int64  `json:"replayed"`
-	Reason   string `json:"reason,omitempty"` // why it is not exact
+	// From and To say where the consumer reads before and after.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Status is how far it is: planned, applying, applied, undoing or undone.
+	Status string    `json:"status"`
+	Plan   string    `json:"plan"` // the hash of the plan
+	At     time.Time `json:"at"`   // when it was made
+	// Exact: every position is certain, and Replayed is the number and not the least one.
+	Exact bool `json:"exact"`
+	// Replayed is how many records the consumer gets that it has consumed before.
+	Replayed int64 `json:"replayed"`
+	// Unconsumed is how many dead letters it has not consumed and does not find on the
+	// other side.
+	Unconsumed int64  `json:"unconsumed_dead_letters"`
+	Reason     string `json:"reason,omitempty"` // why it is not exact
 }
 
 // Rollback says whether there is a way back, and for how long.
 type Rollback struct {
 	Ready bool `json:"ready"`
-	// RehearsedAt is when a record last went the whole way back; zero if never.
-	RehearsedAt time.Time `json:"reverse_rehearsed_at,omitzero"`
-	// LagSeconds is that of the reverse mirror; nil if there is none.
-	LagSeconds *float64 `json:"reverse_lag_s"`
-	// HeadroomHours is what is left until the source forgets what is not yet settled;
-	// nil if it is not known.
+	// HeadroomHours is what is left, when the report was made, until the source forgets the
+	// first record that the run did not judge; nil if its retention is not known.
 	HeadroomHours *float64 `json:"source_retention_headroom_h"`
-	Reason        string   `json:"reason,omitempty"` // why it is not ready
+	Reason        string   `json:"reason,omitempty"` // what there is of it, or why there is none
 }
 
 // A Gate is one condition for going on that was evaluated.
@@ -140,10 +147,10 @@ type Gate struct {
 	Message string `json:"message,omitempty"`
 }
 
-// A Waiver lets a gate be passed that did not hold.
+// A Waiver is a refusal that somebody has lifted by name, such as that of a loss.
 type Waiver struct {
 	Gate   string    `json:"gate"`
 	By     string    `json:"by"`
 	Reason string    `json:"reason"`
-	At     time.Time `json:"at"`
+	At     time.Time `json:"at,omitzero"` // zero if it is not known
 }

@@ -144,10 +144,18 @@ func (r *Report) translationSection() section {
 	if len(r.Translations) == 0 {
 		return section{}
 	}
-	t := table{Caption: "Consumer positions that were carried over", Head: []string{"consumer", "group", "exact", "replayed at most", "reason"},
-		Figures: []bool{false, false, false, true, false}}
+	t := table{Caption: "Consumers, each with its newest plan", Head: []string{"consumer", "status", "from", "to", "exact", "replayed", "dead letters not consumed", "made", "plan", "remark"},
+		Figures: []bool{false, false, false, false, false, true, true, false, false, false}}
 	for _, p := range r.Translations {
-		t.row(passMood(p.Exact), data(p.Consumer), data(p.Group), yesNo(p.Exact), grouped(p.Replayed), prose(p.Reason))
+		m := unsure
+		if p.Exact && p.Unconsumed == 0 {
+			m = good
+		}
+		replayed := grouped(p.Replayed)
+		if !p.Exact {
+			replayed = "at least " + replayed
+		}
+		t.row(m, data(p.Consumer), data(p.Status), data(p.From), data(p.To), yesNo(p.Exact), replayed, grouped(p.Unconsumed), stamp(p.At), data(p.Plan), prose(p.Reason))
 	}
 	return section{ID: "translations", Title: "Position translations", Tables: []table{t}}
 }
@@ -204,19 +212,13 @@ func (r *Report) rollbackSection() section {
 	if b.Reason != "" {
 		ready = say(yesNo(b.Ready)+": ", prose(b.Reason))
 	}
-	rehearsed := "never"
-	if !b.RehearsedAt.IsZero() {
-		rehearsed = stamp(b.RehearsedAt)
-	}
 	m := good
 	if !b.Ready {
 		m = unsure
 	}
 	return section{ID: "rollback", Title: "Rollback readiness", Facts: []fact{
 		{Label: "ready", Line: ready, Mood: m},
-		{Label: "rehearsed", Line: say(rehearsed)},
-		{Label: "lag of the reverse mirror", Line: say(number(b.LagSeconds, "s"))},
-		{Label: "headroom in the source's retention", Line: say(number(b.HeadroomHours, "h"))},
+		{Label: "until the source forgets what was not judged", Line: say(number(b.HeadroomHours, "h"))},
 	}}
 }
 

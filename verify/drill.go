@@ -114,7 +114,7 @@ func (d *drill) readLedger(ctx context.Context) error {
 	if d.r.v.Ledger == nil {
 		return nil
 	}
-	intents := map[intentID]bridge.Intent{}
+	intents := openEntries{}
 	_, err := retry(ctx, func() (struct{}, error) {
 		clear(intents)
 		for e, err := range d.r.v.Ledger.Read(ctx, bridge.Position{}) {
@@ -132,7 +132,7 @@ func (d *drill) readLedger(ctx context.Context) error {
 		d.loseAll("the ledger cannot be read: " + err.Error())
 	}
 	d.doubts = map[uint64]bridge.Coordinate{}
-	for _, intent := range intents {
+	for intent := range intents.all {
 		d.doubts[intent.Digest] = intent.Origin
 	}
 	return nil
@@ -151,19 +151,17 @@ func (d *drill) resolve(at spot, rec *bridge.Record) {
 	}
 }
 
-func (d *drill) ledgerEntry(e bridge.LedgerEntry, intents map[intentID]bridge.Intent) {
-	for _, s := range e.Settled {
-		id := intentID{s.Entry.String(), s.Index}
-		intent, ok := intents[id]
-		delete(intents, id)
+func (d *drill) ledgerEntry(e bridge.LedgerEntry, intents openEntries) {
+	for i := range e.Settled {
+		s := &e.Settled[i]
+		intent, ok := intents.settle(s)
 		if at := spotOf(s.Partition, s.Position); ok && s.Stored && (d.wanted[at] || d.chosen(intent)) {
 			d.spots[at] = ledgerSpot{intent.Origin, []byte(intent.Key)}
 		}
 	}
-	for i, intent := range e.Intents {
-		if len(d.wanted) > 0 || d.chosen(intent) {
-			intents[intentID{e.At.String(), i}] = intent
-		}
+	intents.add(&e, func(i *bridge.Intent) bool { return len(d.wanted) > 0 || d.chosen(*i) })
+	for i := range e.Intents {
+		intent := &e.Intents[i]
 		if s := d.r.sourceByID[intent.Origin.Partition]; s != nil && d.tags[intent.Digest] {
 			d.copies[intent.Digest] = append(d.copies[intent.Digest], coordOf(s.Index, intent.Origin.Position))
 		}

@@ -133,27 +133,22 @@ func (e *explaining) ledger(ctx context.Context) error {
 		return nil
 	}
 	e.drill.spots = map[spot]ledgerSpot{}
-	intents := map[intentID]bridge.Intent{}
+	intents := openEntries{}
 	for entry, err := range e.v.Ledger.Read(ctx, bridge.Position{}) {
 		if err != nil {
 			return fmt.Errorf("read the ledger: %w", err)
 		}
-		for _, s := range entry.Settled {
-			id := intentID{s.Entry.String(), s.Index}
-			intent, ok := intents[id]
-			delete(intents, id)
+		for i := range entry.Settled {
+			s := &entry.Settled[i]
+			intent, ok := intents.settle(s)
 			if ok && s.Stored {
 				e.drill.spots[spotOf(s.Partition, s.Position)] = ledgerSpot{intent.Origin, []byte(intent.Key)}
 				e.note(intent.Origin, "the ledger says that it stands at "+s.Partition+":"+s.Position.String())
 			}
 		}
-		for i, intent := range entry.Intents {
-			if e.asked(intent.Origin) != nil {
-				intents[intentID{entry.At.String(), i}] = intent
-			}
-		}
+		intents.add(&entry, func(i *bridge.Intent) bool { return e.asked(i.Origin) != nil })
 	}
-	for _, intent := range intents {
+	for intent := range intents.all {
 		e.note(intent.Origin, "the ledger says that it was about to be put, and not what came of it")
 	}
 	return nil

@@ -24,11 +24,26 @@ func parseRange(first, last string) (h hashRange) {
 	return h
 }
 
-// holds reports whether Kinesis places a key there. A range that is not known holds all.
-func (h hashRange) holds(key []byte) bool {
+// takes reports whether Kinesis places a key there.
+func (h *hashRange) takes(key []byte) bool {
+	sum := md5.Sum(key)
+	return h.holds(&sum)
+}
+
+// holds reports whether Kinesis places a key of this hash there. A range that is not known
+// holds all.
+func (h *hashRange) holds(sum *[md5.Size]byte) bool {
+	if !h.known {
+		return true
+	}
+	return bytes.Compare(h.first[:], sum[:]) <= 0 && bytes.Compare(sum[:], h.last[:]) <= 0
+}
+
+// holdsKey reports whether Kinesis places a key there.
+func (h *hashRange) holdsKey(key []byte) bool {
 	if !h.known {
 		return true
 	}
 	sum := md5.Sum(key)
-	return bytes.Compare(h.first[:], sum[:]) <= 0 && bytes.Compare(sum[:], h.last[:]) <= 0
+	return h.holds(&sum)
 }

@@ -1,10 +1,10 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -18,23 +18,20 @@ type spot struct{ Partition, Seq string }
 
 func spotOf(partition string, at bridge.Position) spot { return spot{partition, at.String()} }
 
-// An intentID names one intent of the ledger.
-type intentID struct {
-	Entry string
-	Index int
-}
-
 // A joinState is what connects ledger and target: the ledger is read a piece at a time,
 // and each shard as far as the piece says that records stand. Both run in step, so that
 // only what is between them is held.
 type joinState struct {
 	Read    bridge.Position // of the ledger
-	Intents map[intentID]bridge.Intent
-	// Stored says which coordinate a spot has, until the spot was read.
-	Stored map[spot]bridge.Coordinate
-	// Early were read before the ledger said whose they are.
-	Early map[spot]early
-	Lost  bool // the ledger could not be read to its end
+	Intents openEntries
+	// Stored says, by partition of the target, which coordinates records have, until the
+	// partition was read beyond them.
+	Stored map[string]*spoken
+	// Early are, by partition and in its order, records that were read before the ledger
+	// said whose they are; Waiting is how many.
+	Early   map[string][]early
+	Waiting int
+	Lost    bool // the ledger could not be read to its end
 }
 
 // An early record waits for its ledger entry.
@@ -48,40 +45,49 @@ type early struct {
 	Cell     int
 	Key, Tag uint64
 	Right    bool
+	Slot     uint16
 }
 
 const (
-	// ledgerPiece is how many results of the ledger are taken at a time.
-	ledgerPiece = 1 << 16
+	// ledgerPiece is how many results of the ledger are taken at a time. Shards are read as far
+	// apart as that.
+	ledgerPiece = 1 << 13
 	// maxEarly bounds the records that wait; more are strays.
-	maxEarly = 1 << 16
+	maxEarly = 1 << 18
 )
 
 func newJoin() *joinState {
-	return &joinState{Intents: map[intentID]bridge.Intent{}, Stored: map[spot]bridge.Coordinate{}, Early: map[spot]early{}}
+	return &joinState{Intents: openEntries{}, Stored: map[string]*spoken{}, Early: map[string][]early{}}
 }
 
 // take books one ledger entry, and returns how many results it had and where the
 // furthest record stands.
 func (j *joinState) take(e bridge.LedgerEntry, far map[string]bridge.Position) (n int) {
-	for _, s := range e.Settled {
-		id := intentID{s.Entry.String(), s.Index}
-		intent, ok := j.Intents[id]
-		delete(j.Intents, id)
+	for i := range e.Settled {
+		s := &e.Settled[i]
+		intent, ok := j.Intents.settle(s)
 		if !ok || !s.Stored {
 			continue
 		}
 		n++
-		j.Stored[spotOf(s.Partition, s.Position)] = intent.Origin
+		j.speak(s.Partition, s.Position, intent.Origin)
 		if s.Position.After(far[s.Partition]) {
 			far[s.Partition] = s.Position
 		}
 	}
-	for i, intent := range e.Intents {
-		j.Intents[intentID{e.At.String(), i}] = intent
-	}
+	j.Intents.add(&e, nil)
 	j.Read = e.At
 	return n
+}
+
+// speak notes the coordinate of a place.
+func (j *joinState) speak(partition string, at bridge.Position, origin bridge.Coordinate) {
+	s := j.Stored[partition]
+	if s == nil {
+		s = &spoken{}
+		j.Stored[partition] = s
+	}
+	s.add(at, origin)
 }
 
 // piece reads on in the ledger. end says that it was read to its end.
@@ -161,8 +167,10 @@ func (r *run) ledgerLost(err error) {
 // advanceTo books what waited for the piece of the ledger that was read, and reads each
 // shard up to a position, parents first; to its end if last.
 func (r *run) advanceTo(ctx context.Context, far map[string]bridge.Position, last bool) error {
-	if err := r.listTarget(ctx); err != nil {
-		return err
+	if last || r.strange(far) {
+		if err := r.listTarget(ctx); err != nil {
+			return err
+		}
 	}
 	for _, level := range r.levels() {
 		group, work := errgroup.WithContext(ctx)
@@ -186,68 +194,87 @@ func (r *run) advanceTo(ctx context.Context, far map[string]bridge.Position, las
 	return nil
 }
 
+// strange reports whether a partition is not listed.
+func (r *run) strange(far map[string]bridge.Position) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id := range far {
+		if r.targetByID[id] == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // early keeps a record that the ledger may still speak of, and reports whether it did.
 // The lock is held.
 func (r *run) early(t *targetPart, after bridge.Position, p *placed) bool {
-	if r.v.Ledger == nil || p.foreign || len(r.Join.Early) >= maxEarly {
+	if r.v.Ledger == nil || p.foreign || r.Join.Waiting >= maxEarly {
 		return false
 	}
-	at := clonePosition(p.position)
-	r.Join.Early[spotOf(t.ID, at)] = early{
-		Target: t.Index, After: after, Position: at, Time: p.time, Content: p.content, Size: p.size,
-		Cell: p.cell, Key: p.key, Tag: p.tag, Right: p.right,
-	}
+	r.Join.Early[t.ID] = append(r.Join.Early[t.ID], early{
+		Target: t.Index, After: after, Position: clonePosition(p.position), Time: p.time, Content: p.content, Size: p.size,
+		Cell: p.cell, Key: p.key, Tag: p.tag, Right: p.right, Slot: p.slot,
+	})
+	r.Join.Waiting++
 	return true
 }
 
 func (e *early) placed() placed {
-	p := placed{position: e.Position, right: e.Right, tag: e.Tag}
+	p := placed{position: e.Position, right: e.Right, slot: e.Slot, tag: e.Tag}
 	p.time, p.content, p.size, p.cell, p.key = e.Time, e.Content, e.Size, e.Cell, e.Key
 	return p
 }
 
 // bookEarly books the records of a shard that the ledger has spoken of by now, in order.
 func (r *run) bookEarly(ctx context.Context, t *targetPart) error {
-	var known []early
-	var list []placed
 	r.mu.Lock()
-	for at, e := range r.Join.Early {
-		if origin, ok := r.Join.Stored[at]; ok && e.Target == t.Index {
-			p := e.placed()
+	waiting := r.Join.Early[t.ID]
+	var list []placed
+	known := make([]bool, len(waiting))
+	if says := r.Join.Stored[t.ID]; says != nil {
+		for i := range waiting {
+			origin, ok := says.find(waiting[i].Position)
+			if known[i] = ok; !ok {
+				continue
+			}
+			p := waiting[i].placed()
 			p.origin = origin
 			p.bind(r.canon)
-			known, list = append(known, e), append(list, p)
+			list = append(list, p)
 		}
 	}
 	r.mu.Unlock()
 	if len(list) == 0 {
 		return nil
 	}
-	slices.SortFunc(known, func(a, b early) int { return a.Position.Compare(b.Position) })
-	slices.SortFunc(list, func(a, b placed) int { return a.position.Compare(b.position) })
 	if err := r.await(ctx, list); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range list {
-		at := spotOf(t.ID, list[i].position)
-		delete(r.Join.Early, at)
-		delete(r.Join.Stored, at)
-		r.bookPlaced(t, known[i].After, &list[i])
+	var rest []early
+	for i := range waiting {
+		if !known[i] {
+			rest = append(rest, waiting[i])
+			continue
+		}
+		r.bookPlaced(t, waiting[i].After, &list[0])
+		list = list[1:]
 	}
+	r.Join.Waiting -= len(waiting) - len(rest)
+	r.Join.Early[t.ID] = rest
 	return nil
 }
 
-// prune forgets what the ledger says of places that were read and did not hold it.
+// prune forgets what the ledger says of places up to which partitions were read: it was
+// booked, or they did not hold it.
 func (r *run) prune() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for at := range r.Join.Stored {
-		t := r.targetByID[at.Partition]
-		p, err := bridge.ParsePosition(at.Seq)
-		if t == nil || err != nil || !p.After(t.Through) {
-			delete(r.Join.Stored, at)
+	for id, says := range r.Join.Stored {
+		if t := r.targetByID[id]; t == nil || says.forget(t.Through) == 0 {
+			delete(r.Join.Stored, id)
 		}
 	}
 }
@@ -257,18 +284,25 @@ func (r *run) prune() {
 // doubt, and key and value tell which. The lock is held.
 func (r *run) resolve() {
 	doubts := map[uint64]bridge.Coordinate{}
-	for _, intent := range r.Join.Intents {
+	for intent := range r.Join.Intents.all {
 		doubts[intent.Digest] = intent.Origin
 	}
-	for _, at := range slices.SortedFunc(maps.Keys(r.Join.Early), func(a, b spot) int {
-		return r.Join.Early[a].Position.Compare(r.Join.Early[b].Position)
-	}) {
-		tag := r.Join.Early[at].Tag
-		if origin, ok := doubts[tag]; ok {
-			r.Join.Stored[at] = origin
-			delete(doubts, tag)
+	for _, e := range r.waiting() {
+		if origin, ok := doubts[e.Tag]; ok {
+			r.Join.speak(r.Targets[e.Target].ID, e.Position, origin)
+			delete(doubts, e.Tag)
 		}
 	}
+}
+
+// waiting are all records that wait, in the order of their positions. The lock is held.
+func (r *run) waiting() []early {
+	var all []early
+	for _, list := range r.Join.Early {
+		all = append(all, list...)
+	}
+	slices.SortFunc(all, func(a, b early) int { return cmp.Or(a.Position.Compare(b.Position), cmp.Compare(a.Target, b.Target)) })
+	return all
 }
 
 // leftOver books the records whose fate is in doubt. All others that still wait are
@@ -284,11 +318,11 @@ func (r *run) leftOver(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, e := range r.Join.Early {
+	for _, e := range r.waiting() {
 		p := e.placed()
 		r.stray(r.Targets[e.Target], e.After, &p)
 	}
-	r.Join.Early = map[spot]early{}
+	r.Join.Early, r.Join.Waiting = map[string][]early{}, 0
 	return nil
 }
 
@@ -360,8 +394,9 @@ func (r *run) readShardTo(ctx context.Context, t *targetPart, to bridge.Position
 func (r *run) attach(t *targetPart, recs []bridge.Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := range recs {
-		if origin, ok := r.Join.Stored[spotOf(t.ID, recs[i].Position)]; ok {
+	says := r.Join.Stored[t.ID]
+	for i := 0; says != nil && i < len(recs); i++ {
+		if origin, ok := says.find(recs[i].Position); ok {
 			recs[i].Origin = origin
 		}
 	}

@@ -41,10 +41,11 @@ func (t *orderTable) GobEncode() ([]byte, error) {
 
 // GobDecode reads what GobEncode wrote.
 func (t *orderTable) GobDecode(p []byte) error {
-	*t = *newOrderTable()
-	if len(p) != 8*(len(t.Keys)+len(t.Offsets)+len(t.Evicted)) {
+	sets := len(p) / (8 * (2*orderWays + 1))
+	if sets < leastSets || sets > mostSets || len(p) != 8*sets*(2*orderWays+1) {
 		return fmt.Errorf("an order table of %d bytes: %w", len(p), bridge.ErrState)
 	}
+	*t = *orderTableOf(sets)
 	for _, part := range []any{t.Keys, t.Offsets, t.Evicted} {
 		n, err := binary.Decode(p, binary.LittleEndian, part)
 		if err != nil {

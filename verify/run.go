@@ -32,14 +32,21 @@ type targetPart struct {
 	reading       bool
 	reader        bridge.Reader // if the target is read in step with a ledger
 	pace          pace
+	page          []placed // of the page that is booked, used again for the next
+
+	// Heads is, by source partition, one more than the greatest offset met here, where a
+	// bitmap tells repeats. line are this partition and all that it descends from.
+	Heads []int64
+	line  []*targetPart
 }
 
 // A run is one comparison. The lock guards all that both sides change.
 type run struct {
 	v     *Verifier
 	canon *canon
-	// source and target are the identities that were found.
-	source, target bridge.Identity
+	// source and target are the identities that were found, and their names.
+	source, target         bridge.Identity
+	sourceName, targetName string
 	// keyed: the target places by the hash of the key. bitmapped: its records are told
 	// apart by a bitmap.
 	keyed, bitmapped bool
@@ -113,7 +120,7 @@ type stray struct {
 	Tag      uint64 // keyed, over key and value: as a ledger notes it
 }
 
-const bookVersion = 1
+const bookVersion = 2
 
 // maxStrays bounds how many are kept by their places; more are only counted.
 const maxStrays = 1 << 16
@@ -143,6 +150,7 @@ func (v *Verifier) begin(ctx context.Context) (*run, error) {
 		return nil, err
 	}
 	r.Source, r.Target = r.source, r.target
+	r.sourceName, r.targetName = r.source.String(), r.target.String()
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
@@ -237,13 +245,25 @@ func (r *run) listTarget(ctx context.Context) error {
 		if t == nil {
 			t = &targetPart{ID: p.ID, Index: len(r.Targets), Parents: p.Parents, ready: make(chan struct{})}
 			r.Targets = append(r.Targets, t)
-			r.targetByID[p.ID] = t
+			r.trace(t)
 		}
 		if !t.hash.known && p.FirstHash != "" {
 			t.hash = parseRange(p.FirstHash, p.LastHash)
 		}
 	}
 	return nil
+}
+
+// trace makes what is not saved of a partition's descent. Its parents were traced before.
+// The lock is held.
+func (r *run) trace(t *targetPart) {
+	r.targetByID[t.ID] = t
+	t.line = []*targetPart{t}
+	for _, id := range t.Parents {
+		if p := r.targetByID[id]; p != nil {
+			t.line = append(t.line, p.line...)
+		}
+	}
 }
 
 // targets are all partitions of the target that were listed so far.

@@ -140,7 +140,7 @@ func (r *run) adopt(kept book) {
 		if t.Done {
 			t.finish()
 		}
-		r.targetByID[t.ID] = t
+		r.trace(t)
 	}
 }
 

@@ -61,7 +61,11 @@ func (b *bitmap) advance(offset int64) {
 }
 
 const (
-	orderSets = 1 << 12
+	// orderSets is how many sets the tables of all source partitions share; leastSets is what
+	// each has at least, mostSets at most: powers of two.
+	orderSets = 1 << 16
+	leastSets = 1 << 12
+	mostSets  = 1 << 14
 	orderWays = 8
 )
 
@@ -74,17 +78,27 @@ type orderTable struct {
 	Evicted []int64 // by set, one more than the offset
 }
 
-func newOrderTable() *orderTable {
+// newOrderTable makes one of so many tables.
+func newOrderTable(tables int) *orderTable {
+	sets := mostSets
+	for sets > leastSets && sets*tables > orderSets {
+		sets /= 2
+	}
+	return orderTableOf(sets)
+}
+
+func orderTableOf(sets int) *orderTable {
 	return &orderTable{
-		Keys: make([]uint64, orderSets*orderWays), Offsets: make([]int64, orderSets*orderWays),
-		Evicted: make([]int64, orderSets),
+		Keys: make([]uint64, sets*orderWays), Offsets: make([]int64, sets*orderWays), Evicted: make([]int64, sets),
 	}
 }
 
 // visit notes that a key's first occurrence at offset came by, and returns up to where a
-// later record of that key may have come before it; -1 if none can.
-func (t *orderTable) visit(key uint64, offset int64) (ahead int64) {
-	set := int(key>>32) % orderSets
+// later record of that key may have come before it; -1 if none can. slot are the first bits
+// of the hash that places the key: keys of one shard share sets with few others, so that it
+// does not matter how far the shards were read.
+func (t *orderTable) visit(key uint64, slot uint16, offset int64) (ahead int64) {
+	set := int(slot) * len(t.Evicted) >> 16
 	from := set * orderWays
 	oldest := from
 	for i := from; i < from+orderWays; i++ {

@@ -158,6 +158,7 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 	hash := s.hash
 	r.mu.Unlock()
 	d := r.canon.digester()
+	var list []prepared
 	for began := s.Through.IsZero(); ; began = false {
 		b, err := r.readOn(ctx, reader, &s.pace)
 		if err == nil && began {
@@ -167,10 +168,11 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 			return errors.Join(fmt.Errorf("read %s: %w", s.ID, err), reader.Close())
 		}
 		recs, over := r.within(b.Records, l)
-		list := make([]prepared, len(recs))
+		list = list[:0]
 		for i := range recs {
-			list[i] = r.prepare(d, s.ID, &recs[i])
-			list[i].unordered = recs[i].Key == nil || !hash.holds(recs[i].Key)
+			p := r.prepare(d, s.ID, &recs[i])
+			p.unordered = recs[i].Key == nil || !hash.holdsKey(recs[i].Key)
+			list = append(list, p)
 		}
 		if r.bookSource(s, list, b, over, l) {
 			return reader.Close()
@@ -223,7 +225,7 @@ func (r *run) prepare(d *digester, partition string, rec *bridge.Record) prepare
 	p := prepared{at: rec.Position, time: rec.Time, key: d.keyHash(key)}
 	p.cell = cellOf(p.key)
 	// What came from the target is home, and what no reader is given was never to be carried.
-	p.dropped = rec.Origin.Stream == r.target.String() || errors.Is(rec.Refused, bridge.ErrDropped)
+	p.dropped = rec.Origin.Stream == r.targetName || rec.Refused != nil && errors.Is(rec.Refused, bridge.ErrDropped)
 	p.content, p.size = d.of(key, rec)
 	p.digest = d.bind(p.content, partition, rec.Position)
 	return p

@@ -2,6 +2,8 @@ package verify
 
 import (
 	"context"
+	"crypto/md5"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -16,6 +18,7 @@ type placed struct {
 	foreign  bool              // origin is only claimed
 	position bridge.Position   // on the target
 	right    bool              // it stands where its key belongs
+	slot     uint16            // first bits of the hash that places its key, if one does
 	// tag is over key and value, as a ledger notes it; of records without a coordinate.
 	tag uint64
 }
@@ -123,7 +126,10 @@ func (r *run) headGone(ctx context.Context, s bridge.Source, partition string) (
 
 // takeTarget books one page, once the source was read up to the coordinates in it.
 func (r *run) takeTarget(ctx context.Context, d *digester, t *targetPart, b bridge.Batch) error {
-	list := make([]placed, len(b.Records))
+	if cap(t.page) < len(b.Records) {
+		t.page = make([]placed, len(b.Records))
+	}
+	list := t.page[:len(b.Records)]
 	for i := range b.Records {
 		list[i] = r.place(d, t, &b.Records[i])
 	}
@@ -177,7 +183,7 @@ func (r *run) place(d *digester, t *targetPart, rec *bridge.Record) placed {
 			p.origin, p.foreign = bridge.Coordinate{}, false
 		}
 	}
-	if r.v.Content || !p.foreign && p.origin.Stream != r.source.String() {
+	if r.v.Content || !p.foreign && p.origin.Stream != r.sourceName {
 		p.origin = bridge.Coordinate{}
 	}
 	own := bridge.Record{Key: rec.Key, Value: rec.Value, Headers: headers, Time: rec.Time}
@@ -185,7 +191,7 @@ func (r *run) place(d *digester, t *targetPart, rec *bridge.Record) placed {
 	p.key = d.keyHash(rec.Key)
 	p.cell = cellOf(p.key)
 	p.content, p.size = d.of(rec.Key, &own)
-	p.right = r.placedRight(t, rec.Key)
+	p.right, p.slot = r.placedRight(t, rec.Key)
 	if p.origin.IsZero() {
 		p.tag = r.tagger.Digest(rec.Key, rec.Value)
 	} else {
@@ -200,13 +206,15 @@ func (p *placed) bind(c *canon) {
 	p.digest = c.bind(p.content, p.origin.Partition, p.at)
 }
 
-// placedRight reports whether a key belongs into the partition.
-func (r *run) placedRight(t *targetPart, key []byte) bool {
+// placedRight reports whether a key belongs into the partition, and the first bits of the
+// hash that says so, if it is one.
+func (r *run) placedRight(t *targetPart, key []byte) (right bool, slot uint16) {
 	if r.keyed {
-		return t.hash.holds(key)
+		sum := md5.Sum(key)
+		return t.hash.holds(&sum), binary.BigEndian.Uint16(sum[:])
 	}
 	route, err := r.v.Keys.Route(&bridge.Record{Key: key})
-	return err != nil || route.Partition == "" || route.Partition == t.ID
+	return err != nil || route.Partition == "" || route.Partition == t.ID, 0
 }
 
 // claim is the coordinate that a copied provenance header names, and the headers without
@@ -302,9 +310,6 @@ func (r *run) bookTarget(t *targetPart, after bridge.Position, list []placed) {
 			}
 			continue
 		}
-		if r.Join != nil {
-			delete(r.Join.Stored, spotOf(t.ID, p.position))
-		}
 		r.bookPlaced(t, after, p)
 	}
 }
@@ -323,6 +328,10 @@ func (r *run) stray(t *targetPart, after bridge.Position, p *placed) {
 		return
 	}
 	if len(r.Strays) >= maxStrays {
+		if r.v.Ledger != nil {
+			r.Overflow[Unverifiable]++ // the ledger may speak of it
+			return
+		}
 		r.Overflow[Extra]++
 		return
 	}
@@ -393,7 +402,7 @@ func (r *run) below(s *sourcePart, at bridge.Position) bool {
 func (r *run) occur(t *targetPart, s *sourcePart, w *window, p *placed) {
 	r.Suspects++
 	if r.bitmapped {
-		r.occurByBit(s, w, p)
+		r.occurByBit(t, s, w, p)
 		return
 	}
 	where := pair{t.Index, s.Index}
@@ -435,25 +444,47 @@ func (r *run) afterChildren(t *targetPart, s *sourcePart, p *placed) {
 	}
 }
 
-// occurByBit is for targets where keys overtake each other. The lock is held.
-func (r *run) occurByBit(s *sourcePart, w *window, p *placed) {
+// beyond reports whether an offset is beyond all that this partition, and those that it
+// descends from, hold of a source partition, and notes it. One that is was not overtaken,
+// and is no copy of one that was met here. The lock is held.
+func (t *targetPart) beyond(source int, offset int64) bool {
+	head := int64(0)
+	for _, p := range t.line {
+		if source < len(p.Heads) {
+			head = max(head, p.Heads[source])
+		}
+	}
+	if offset < head {
+		return false
+	}
+	for source >= len(t.Heads) {
+		t.Heads = append(t.Heads, 0)
+	}
+	t.Heads[source] = offset + 1
+	return true
+}
+
+// occurByBit is for targets where keys overtake each other. Bitmap and table are of the
+// source partition, and what they hold depends on how far each partition of the target was
+// read; so they are asked only of records that others have overtaken where they stand. The
+// lock is held.
+func (r *run) occurByBit(t *targetPart, s *sourcePart, w *window, p *placed) {
 	offset, err := p.at.Offset()
 	if err != nil {
 		offset = -1
 	}
 	if s.seen == nil {
-		s.seen, s.last = newBitmap(), newOrderTable()
+		s.seen, s.last = newBitmap(), newOrderTable(len(r.Sources))
 	}
-	switch s.seen.visit(offset) {
-	case again, unsure:
+	beyond := t.beyond(s.Index, offset)
+	if o := s.seen.visit(offset); o == again || o == unsure && !beyond {
 		w.Repeats.add(p.digest, p.size)
 		w.suspect(p.cell)
 		return
-	case first:
 	}
 	r.firstHere(w, p)
-	ahead := s.last.visit(p.key, offset)
-	if ahead < 0 {
+	ahead := s.last.visit(p.key, p.slot, offset)
+	if beyond || ahead < 0 {
 		r.Suspects--
 		return
 	}

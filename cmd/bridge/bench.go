@@ -17,17 +17,17 @@ import (
 func (a *app) benchCommand() *cli.Command {
 	role := command(cli.Command{
 		Name: benchRole, Hidden: true, Usage: "be one process of a benchmark",
-		Description: `Is one server or client of bench mirror, which starts it and talks to it over its
-standard input and output.
+		Description: `Is one server or client of a benchmark, which starts it and talks to it over its standard
+input and output.
 
 Examples:
    bridge bench role --role kafka --job '{"dir": "/tmp/logs"}'`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "role", Usage: "kinesis, kafka, mirror, ceiling or stock"},
+			&cli.StringFlag{Name: "role", Usage: "kinesis, kafka, mirror, ceiling, stock, source, target or verify"},
 			&cli.StringFlag{Name: "job", Usage: "what to do, as `JSON`"},
 		},
 	}, a.benchRole)
-	return group("bench", "measure this machine", a.benchMirrorCommand(), role)
+	return group("bench", "measure this machine", a.benchMirrorCommand(), a.benchVerifyCommand(), role)
 }
 
 func (a *app) benchMirrorCommand() *cli.Command {
@@ -45,31 +45,37 @@ Examples:
    bridge bench mirror
    bridge bench mirror --direction kafka-to-kinesis --records 200000 --size 100
    bridge bench mirror --shards 64 --partitions 48 --zipf 1.1 --output json`,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "direction", Value: kinesisToKafka, Usage: "kinesis-to-kafka or kafka-to-kinesis"},
-			&cli.IntFlag{Name: "records", Value: 1_000_000, Usage: "`N` records in all"},
-			&cli.IntFlag{Name: "size", Value: 1024, Usage: "`BYTES` of a value"},
-			&cli.IntFlag{Name: "shards", Value: 4, Usage: "of the stream"},
-			&cli.IntFlag{Name: "partitions", Value: 4, Usage: "of the topic"},
-			&cli.IntFlag{Name: "page", Usage: "records of one GetRecords at most (400, or 2,000 below 512 bytes)", DefaultText: "400 or 2000"},
-			&cli.IntFlag{Name: "keys", Value: 100_000, Usage: "different keys"},
-			&cli.IntFlag{Name: "hot", Usage: "`PERCENT` of the records that have one key"},
-			&cli.Float64Flag{Name: "zipf", Usage: "`EXPONENT` above 1 of the keys' frequencies; 0 for equal ones"},
-			&cli.DurationFlag{Name: "latency", Usage: "least time that Kinesis takes for an answer"},
+		Flags: append(loadFlags(),
 			&cli.StringFlag{Name: "format", Value: "raw", Usage: "what the mirror writes into Kinesis: raw, kpl or envelope; the other clients write raw"},
 			&cli.StringFlag{Name: "memory", Value: "1GiB", Usage: "`SIZE` of the mirror's byte budget, which all clients' garbage collectors follow"},
 			&cli.StringFlag{Name: "kafka", Usage: "`ADDRESSES` of a Kafka to use instead of the one in the program; topics whose names begin with bench- and bridge.bench- are made and removed there"},
 			&cli.StringSliceFlag{Name: "client", Usage: "measure only this one of mirror, ceiling and stock; may be repeated"},
-			&cli.StringFlag{Name: "cpu-profile", Usage: "write the mirror's CPU profile to this `FILE`"},
-		},
+			&cli.StringFlag{Name: "cpu-profile", Usage: "write the mirror's CPU profile to this `FILE`"}),
 	}, a.benchMirror)
 }
 
-// benchClients are measured in this order.
-var benchClients = []string{"mirror", "ceiling", "stock"}
+// loadFlags say what a benchmark moves, and through what.
+func loadFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "direction", Value: kinesisToKafka, Usage: "kinesis-to-kafka or kafka-to-kinesis"},
+		&cli.IntFlag{Name: "records", Value: 1_000_000, Usage: "`N` records in all"},
+		&cli.IntFlag{Name: "size", Value: 1024, Usage: "`BYTES` of a value"},
+		&cli.IntFlag{Name: "shards", Value: 4, Usage: "of the stream"},
+		&cli.IntFlag{Name: "partitions", Value: 4, Usage: "of the topic"},
+		&cli.IntFlag{Name: "page", Usage: "records of one GetRecords at most (400, or 2,000 below 512 bytes)", DefaultText: "400 or 2000"},
+		&cli.IntFlag{Name: "keys", Value: 100_000, Usage: "different keys"},
+		&cli.IntFlag{Name: "hot", Usage: "`PERCENT` of the records that have one key"},
+		&cli.Float64Flag{Name: "zipf", Usage: "`EXPONENT` above 1 of the keys' frequencies; 0 for equal ones"},
+		&cli.DurationFlag{Name: "latency", Usage: "least time that Kinesis takes for an answer"},
+	}
+}
 
-func (a *app) benchMirror(c *cli.Context) error {
-	b := &benchmark{direction: c.String("direction"), format: c.String("format"), clients: c.StringSlice("client"), profile: c.String("cpu-profile"), talk: a.stderr}
+// benchClients are measured in this order.
+var benchClients = []string{roleMirror, "ceiling", "stock"}
+
+// benchmarkOf reads the flags that both benchmarks have.
+func benchmarkOf(c *cli.Context, talk io.Writer) *benchmark {
+	b := &benchmark{direction: c.String("direction"), format: c.String("format"), profile: c.String("cpu-profile"), talk: talk}
 	b.Load = bench.Load{
 		Records: c.Int("records"), Size: c.Int("size"), Shards: c.Int("shards"), Partitions: c.Int("partitions"),
 		Page: c.Int("page"), Keys: c.Int("keys"), Hot: c.Int("hot"), Zipf: c.Float64("zipf"), Latency: c.Duration("latency"),
@@ -82,11 +88,13 @@ func (a *app) benchMirror(c *cli.Context) error {
 	if k := c.String("kafka"); k != "" {
 		b.brokers = strings.Split(k, ",")
 	}
-	err := b.check()
-	if err == nil {
-		err = b.memory.set(c.String("memory"))
-	}
-	if err != nil {
+	return b
+}
+
+func (a *app) benchMirror(c *cli.Context) error {
+	b := benchmarkOf(c, a.stderr)
+	b.names, b.clients = benchClients, c.StringSlice("client")
+	if err := b.checkWith(c.String("memory")); err != nil {
 		return usage(err)
 	}
 	ctx, cancel := context.WithTimeout(c.Context, benchLimit)
@@ -109,6 +117,14 @@ func (a *app) benchMirror(c *cli.Context) error {
 
 // benchLimit ends a benchmark that hangs.
 const benchLimit = time.Hour
+
+// checkWith takes a byte budget and says what of a benchmark makes no sense.
+func (b *benchmark) checkWith(memory string) error {
+	if err := b.check(); err != nil {
+		return err
+	}
+	return b.memory.set(memory)
+}
 
 func (b *benchmark) check() error {
 	switch {
@@ -167,7 +183,7 @@ func (r *benchResult) proved() error {
 func (r *benchResult) add(c benchClient) {
 	r.Clients = append(r.Clients, c)
 	switch c.Name {
-	case "mirror":
+	case roleMirror:
 		r.CPU, r.PeakRSS = c.CPU, c.PeakRSS
 	case "ceiling":
 		r.CeilingCPU = c.CPU

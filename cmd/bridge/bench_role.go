@@ -25,6 +25,7 @@ const (
 	benchRole   = "role"
 	roleKinesis = "kinesis"
 	roleKafka   = "kafka"
+	roleMirror  = "mirror"
 )
 
 const benchWorkflow = "bench"
@@ -32,14 +33,14 @@ const benchWorkflow = "bench"
 // A benchJob is what a process of a benchmark is told.
 type benchJob struct {
 	bench.Ends
-	Targets []string `json:"targets,omitempty"`
-	Dir     string   `json:"dir"`
-	Profile string   `json:"profile,omitempty"`
-	Format  string   `json:"format"`
-	Memory  size     `json:"memory"`
+	Streams bench.Streams `json:"streams"`
+	Dir     string        `json:"dir"`
+	Profile string        `json:"profile,omitempty"`
+	Format  string        `json:"format"`
+	Memory  size          `json:"memory"`
 }
 
-// benchRole is one process of a benchmark. It is for bench mirror alone.
+// benchRole is one process of a benchmark. It is for bench alone.
 func (a *app) benchRole(c *cli.Context) error {
 	var job benchJob
 	if err := json.Unmarshal([]byte(c.String("job")), &job); err != nil {
@@ -48,19 +49,54 @@ func (a *app) benchRole(c *cli.Context) error {
 	ctx, role := c.Context, c.String("role")
 	switch role {
 	case roleKinesis:
-		return bench.ServeKinesis(ctx, job.Load, job.Targets, os.Stdin, a.stdout)
+		return bench.ServeKinesis(ctx, job.Load, job.Streams, os.Stdin, a.stdout)
 	case roleKafka:
 		return bench.ServeKafka(ctx, job.Dir, os.Stdin, a.stdout)
 	}
 	collect(job.Memory, a.env) // the same for all clients
-	run := map[string]func(context.Context) error{"mirror": job.mirror, "ceiling": job.Ceiling, "stock": job.Stock}[role]
-	if run == nil {
-		return usage(fmt.Errorf("--role %q is none", role))
-	}
-	if err := run(ctx); err != nil {
+	used, err := job.profiled(ctx, role)
+	if err != nil {
 		return err
 	}
-	return json.NewEncoder(a.stdout).Encode(clientUse{PeakRSS: peakRSS()})
+	used.PeakRSS = peakRSS()
+	return json.NewEncoder(a.stdout).Encode(used)
+}
+
+// profiled runs a client, and writes the CPU profile of a mirror or of verify.
+func (j benchJob) profiled(ctx context.Context, role string) (used clientUse, err error) {
+	if j.Profile != "" && (role == roleMirror || role == roleVerify) {
+		f, err := os.Create(j.Profile)
+		if err != nil {
+			return used, err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return used, err
+		}
+		defer pprof.StopCPUProfile()
+	}
+	return j.client(ctx, role)
+}
+
+// client runs one client to its end.
+func (j benchJob) client(ctx context.Context, role string) (used clientUse, err error) {
+	switch role {
+	case roleMirror:
+		err = j.mirror(ctx)
+	case "ceiling":
+		err = j.Ceiling(ctx)
+	case "stock":
+		err = j.Stock(ctx)
+	case readSource:
+		used.Read, err = j.readBare(ctx, true)
+	case readTarget:
+		used.Read, err = j.readTarget(ctx)
+	case roleVerify:
+		used.Verify, err = j.verify(ctx)
+	default:
+		err = usage(fmt.Errorf("--role %q is none", role))
+	}
+	return used, err
 }
 
 // peakRSS is the most memory that this process had, in bytes; 0 where Linux is not.
@@ -78,31 +114,26 @@ func peakRSS() int64 {
 	return 0
 }
 
-// mirror runs the mirror as mirror run does.
-func (j benchJob) mirror(ctx context.Context) (err error) {
-	if j.Profile != "" {
-		f, err := os.Create(j.Profile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-	}
+// settings are those of the mirror and of verify.
+func (j benchJob) settings() (settings, error) {
 	file := filepath.Join(j.Dir, benchWorkflow+".yaml")
 	if err := os.WriteFile(file, []byte(j.config()), 0o600); err != nil {
-		return err
+		return settings{}, err
 	}
 	l, err := load(file, func(string) (string, bool) { return "", false }, nil)
+	return settings{
+		Config: l, Run: runOptions{UntilCaughtUp: true}, Log: slog.New(slog.DiscardHandler),
+		Reading: kinesisstream.SourceConfig{PageRecords: j.Page, NoRates: true},
+	}, err
+}
+
+// mirror runs the mirror as mirror run does.
+func (j benchJob) mirror(ctx context.Context) error {
+	s, err := j.settings()
 	if err != nil {
 		return err
 	}
-	r := newMirrorRun(settings{
-		Config: l, Run: runOptions{UntilCaughtUp: true}, Log: slog.New(slog.DiscardHandler),
-		Reading: kinesisstream.SourceConfig{PageRecords: j.Page, NoRates: true},
-	})
+	r := newMirrorRun(s)
 	stop := newStopper(ctx, nil, time.Second)
 	defer stop.done()
 	if err := r.run(stop, realAdapters()); err != nil {

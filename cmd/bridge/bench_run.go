@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge/internal/bench"
+	"github.com/kinesis-msk-bridge/bridge/verify"
 )
 
 // A benchmark is one run: servers and clients, each in a process of its own.
@@ -24,6 +25,7 @@ type benchmark struct {
 	bench.Load
 	direction string
 	format    string   // of the mirror
+	names     []string // of streams and topics, behind "bench-" those of topics
 	clients   []string // all if empty
 	brokers   []string // of a Kafka that runs already; nil starts one
 	profile   string
@@ -39,25 +41,35 @@ type benchmark struct {
 
 func (b *benchmark) toKafka() bool { return b.direction == kinesisToKafka }
 
-func (b *benchmark) run(ctx context.Context) (res *benchResult, err error) {
+// begin brings the servers up and fills the source. end must follow in any case.
+func (b *benchmark) begin(ctx context.Context, streams bench.Streams) (err error) {
 	if b.dir, err = os.MkdirTemp("", "bridge-bench-"); err != nil {
-		return nil, err
+		return err
 	}
-	defer os.RemoveAll(b.dir)
-	defer func() { err = errors.Join(err, b.stop()) }()
-	if err := b.start(ctx); err != nil {
-		return nil, err
+	if err := b.start(ctx, streams); err != nil || b.toKafka() {
+		return err
 	}
-	if !b.toKafka() {
-		fmt.Fprintln(b.talk, "filling the topic")
-		if err := b.topics().Fill(ctx); err != nil {
-			return nil, err
-		}
-	}
-	res = &benchResult{Direction: b.direction, Format: b.format, Load: b.Load, KafkaServer: "Kafka at " + strings.Join(b.brokers, ",")}
+	fmt.Fprintln(b.talk, "filling the topic")
+	return b.topics().Fill(ctx)
+}
+
+// end stops what was started and removes its files.
+func (b *benchmark) end() error { return errors.Join(b.stop(), os.RemoveAll(b.dir)) }
+
+// server says which Kafka it was.
+func (b *benchmark) server() string {
 	if b.own {
-		res.KafkaServer = "kfake"
+		return "kfake"
 	}
+	return "Kafka at " + strings.Join(b.brokers, ",")
+}
+
+func (b *benchmark) run(ctx context.Context) (res *benchResult, err error) {
+	if err := b.begin(ctx, bench.Streams{Proved: b.names}); err != nil {
+		return nil, errors.Join(err, b.end())
+	}
+	defer func() { err = errors.Join(err, b.end()) }()
+	res = &benchResult{Direction: b.direction, Format: b.format, Load: b.Load, KafkaServer: b.server()}
 	for _, name := range benchClients {
 		if len(b.clients) > 0 && !slices.Contains(b.clients, name) {
 			continue
@@ -72,12 +84,13 @@ func (b *benchmark) run(ctx context.Context) (res *benchResult, err error) {
 	return res, nil
 }
 
-// start brings up the servers.
-func (b *benchmark) start(ctx context.Context) (err error) {
+// start brings up the servers. A Kinesis that is the source has no other streams.
+func (b *benchmark) start(ctx context.Context, streams bench.Streams) (err error) {
 	b.rows = b.Rows()
 	job := benchJob{Ends: bench.Ends{Load: b.Load}, Dir: filepath.Join(b.dir, "kafka")}
 	if !b.toKafka() {
-		job.Targets = benchClients
+		job.Streams = streams
+		job.Streams.Dir = b.dir
 	}
 	if b.kinesis, err = startChild(ctx, roleKinesis, job); err != nil {
 		return err
@@ -109,7 +122,7 @@ func (b *benchmark) stop() (err error) {
 // ourTopics are all that a benchmark makes.
 func (b *benchmark) ourTopics() []string {
 	topics := []string{bench.SourceTopic}
-	for _, name := range benchClients {
+	for _, name := range b.names {
 		topics = append(topics, "bench-"+name)
 	}
 	for _, own := range []string{"checkpoints", "ledger", "index"} {
@@ -120,17 +133,26 @@ func (b *benchmark) ourTopics() []string {
 
 func (b *benchmark) topics() bench.Kafka { return bench.Kafka{Brokers: b.brokers, Rows: b.rows} }
 
-// measure runs one client and lets the servers judge.
-func (b *benchmark) measure(ctx context.Context, name string) (benchClient, error) {
+// job is that of a client whose target has a name.
+func (b *benchmark) job(name string) benchJob {
 	job := benchJob{
 		Ends: bench.Ends{Load: b.Load, KinesisURL: b.kinesis.said.Address, Brokers: b.brokers, ToKafka: b.toKafka(), Stream: bench.SourceStream, Topic: "bench-" + name},
 		Dir:  b.dir, Profile: b.profile, Format: b.format, Memory: b.memory,
 	}
-	out := benchClient{Name: name}
 	if !b.toKafka() {
 		job.Stream, job.Topic = name, bench.SourceTopic
-	} else if err := b.topics().Create(ctx, job.Topic); err != nil {
-		return out, fmt.Errorf("create topic %s: %w", job.Topic, err)
+	}
+	return job
+}
+
+// measure runs one client and lets the servers judge.
+func (b *benchmark) measure(ctx context.Context, name string) (benchClient, error) {
+	job := b.job(name)
+	out := benchClient{Name: name}
+	if b.toKafka() {
+		if err := b.topics().Create(ctx, job.Topic); err != nil {
+			return out, fmt.Errorf("create topic %s: %w", job.Topic, err)
+		}
 	}
 	before, err := b.kinesis.ask("")
 	if err != nil {
@@ -259,7 +281,9 @@ func (c *child) close() error {
 
 // A clientUse is what a client process used up.
 type clientUse struct {
-	PeakRSS int64 `json:"peak_rss"` // bytes
+	PeakRSS int64          `json:"peak_rss"`         // bytes
+	Read    bench.Read     `json:"read"`             // by a bare reader
+	Verify  *verify.Result `json:"verify,omitempty"` // without windows and samples
 	cpu     time.Duration
 }
 

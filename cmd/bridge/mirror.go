@@ -49,6 +49,8 @@ type adapters struct {
 	witness func(ctx context.Context, s settings, w state.Workflow) (*witness, error)
 	// letters yields the dead letters of a workflow that was begun. It changes nothing.
 	letters func(ctx context.Context, s settings, w state.Workflow) iter.Seq2[bridge.DeadLetter, error]
+	// keeps says how long the source keeps a record; 0 is without an end.
+	keeps func(ctx context.Context, s settings) (time.Duration, error)
 }
 
 // A session is a pair of ends that answered.

@@ -42,16 +42,21 @@ Examples:
 		command(cli.Command{
 			Name:      "check",
 			ArgsUsage: "FILE",
-			Usage:     "compute a report again, without reaching for anything",
+			Usage:     "compute a report again from its file alone",
 			Description: `Computes the digest of every part and the root again, the sums over all windows, the
 verdict, and every signature. Text, Markdown and HTML files beside FILE are made again, too.
 It ends with 0 if nothing was changed, whatever the verdict is, and with 5 if one byte is not
-as it was written.
+as it was written. With --recheck it needs the configuration and the workflow's state, and
+reads a random share of the windows again on both sides: 5 if they are not as the report
+says, 6 if they cannot be read any more.
 
 Examples:
    bridge report check r-20260131-120000-7f3a.json
-   bridge report check report.json --current --signed-by ops.pub`,
+   bridge report check report.json --current --signed-by ops.pub
+   bridge report check report.json --recheck 5`,
 			Flags: []cli.Flag{
+				&cli.Float64Flag{Name: "recheck", Usage: "read this `PERCENT` of the windows again, chosen at random"},
+				&cli.Uint64Flag{Name: "seed", Usage: "choose as the run did that printed this `NUMBER`"},
 				&cli.BoolFlag{Name: "current", Usage: "hold also that the verdict is consistent (else 5 or 6) and still valid (else 7)"},
 				&cli.StringFlag{Name: "signed-by", Usage: "hold also that the key in `FILE` signed (else 7)"},
 			},
@@ -169,8 +174,10 @@ func (a *app) reportFacts(c *cli.Context, l *loaded, w state.Workflow) report.Fa
 		Tool: thisBuild().String(), Config: l.hash(), Now: time.Now(), ValidFor: c.Duration("valid-for"),
 		DeadLetters: report.DeadLetters{Place: l.DeadLetters, Policy: l.policies()},
 		Remarks:     l.warnings(),
-		Rollback:    report.Rollback{Reason: "the way back was not rehearsed"},
+		Waivers:     l.acceptedLosses(),
 	}
+	f.Translations = a.translations(c.Context, l)
+	f.Rollback = wayBack(f.Translations)
 	if e := l.Kinesis.EndpointURL; e != "" {
 		f.Remarks = append(f.Remarks, "Kinesis was reached at "+e+", which is not AWS's own address")
 	}
@@ -190,6 +197,11 @@ func (a *app) reportFacts(c *cli.Context, l *loaded, w state.Workflow) report.Fa
 		return f
 	}
 	f.Mirror = mirrorAccount(w, seen)
+	if a.adapters.keeps != nil {
+		if f.Retention, err = a.adapters.keeps(ctx, settings{Config: l, Log: log.With("workflow", l.Workflow)}); err != nil {
+			f.Remarks = append(f.Remarks, "how long the source keeps records could not be found out: "+err.Error())
+		}
+	}
 	if !seen.Fenced {
 		f.Remarks = append(f.Remarks, "the mirror ran without a fence: "+seen.Unfenced)
 	}

@@ -100,6 +100,27 @@ func (p *pair) acknowledged(w state.Workflow) func(context.Context) (map[string]
 	}
 }
 
+// What of all shards together is read ahead of the ledger, in records, and the least that is
+// asked of one shard.
+const (
+	readAhead = 1 << 17
+	leastPage = 500
+)
+
+// page is how many records of a shard are read at once where a ledger says what they are:
+// those that it has not spoken of yet are held. Zero asks for as many as there can be.
+func (p *pair) page(ctx context.Context, asked int) (int, error) {
+	shards, err := p.kinesis.Source(kinesisstream.SourceConfig{}).Partitions(ctx)
+	if err != nil {
+		return 0, err
+	}
+	most := max(readAhead/max(len(shards), 1), leastPage)
+	if asked == 0 {
+		return min(most, 10_000), nil
+	}
+	return min(most, asked), nil
+}
+
 // compare adds the two ends and what the target keeps.
 func (p *pair) compare(ctx context.Context, w state.Workflow, v *verify.Verifier) (*verify.Verifier, error) {
 	stamp := bridge.StampConfig{Workflow: w.Name, Key: w.Key, Epoch: w.Epoch, Target: p.topic.Identity()}
@@ -117,6 +138,11 @@ func (p *pair) compare(ctx context.Context, w state.Workflow, v *verify.Verifier
 	}
 	reading := p.reading(w)
 	reading.Share, reading.KeepCopied = v.ReadShare, p.Config.Direction == kafkaToKinesis
+	if p.Config.Direction == kafkaToKinesis && p.Config.Kinesis.Format == string(kinesisstream.Raw) {
+		if reading.PageRecords, err = p.page(ctx, reading.PageRecords); err != nil {
+			return nil, err
+		}
+	}
 	stream := p.kinesis.Source(reading)
 	if p.Config.Direction == kinesisToKafka {
 		v.Source, v.Target, v.Format = stream, topic, "header"

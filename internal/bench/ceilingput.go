@@ -37,29 +37,13 @@ func (e Ends) ceilingToKinesis(ctx context.Context, c sarama.Client, k *kinesis.
 
 // fetchAndPut moves what one fetch brings, and returns the offset behind it.
 func (e Ends) fetchAndPut(ctx context.Context, b *sarama.Broker, p int32, next int64, k *kinesis.Client) (int64, error) {
-	q := &sarama.FetchRequest{Version: 11, MaxWaitTime: 500, MinBytes: 1, MaxBytes: 4 << 20, SessionEpoch: -1}
-	q.AddBlock(e.Topic, p, next, 4<<20, -1)
-	answer, err := b.Fetch(q)
+	var entries []types.PutRecordsRequestEntry
+	next, err := fetch(b, e.Topic, p, next, func(r *sarama.Record) {
+		key := string(r.Key)
+		entries = append(entries, types.PutRecordsRequestEntry{Data: r.Value, PartitionKey: &key})
+	})
 	if err != nil {
 		return next, err
-	}
-	block := answer.GetBlock(e.Topic, p)
-	if block == nil || block.Err != sarama.ErrNoError {
-		return next, fmt.Errorf("fetch %s partition %d: %+v", e.Topic, p, block)
-	}
-	var entries []types.PutRecordsRequestEntry
-	for _, set := range block.RecordsSet {
-		if set.RecordBatch == nil || set.RecordBatch.PartialTrailingRecord {
-			continue
-		}
-		for _, r := range set.RecordBatch.Records {
-			if set.RecordBatch.FirstOffset+r.OffsetDelta < next {
-				continue
-			}
-			key := string(r.Key)
-			entries = append(entries, types.PutRecordsRequestEntry{Data: r.Value, PartitionKey: &key})
-		}
-		next = set.RecordBatch.LastOffset() + 1
 	}
 	for len(entries) > 0 {
 		n := min(len(entries), maxPut)
@@ -67,6 +51,33 @@ func (e Ends) fetchAndPut(ctx context.Context, b *sarama.Broker, p int32, next i
 			return next, err
 		}
 		entries = entries[n:]
+	}
+	return next, nil
+}
+
+// fetch calls take with each record that one fetch brings, and returns the offset behind
+// it.
+func fetch(b *sarama.Broker, topic string, p int32, next int64, take func(*sarama.Record)) (int64, error) {
+	q := &sarama.FetchRequest{Version: 11, MaxWaitTime: 500, MinBytes: 1, MaxBytes: 4 << 20, SessionEpoch: -1}
+	q.AddBlock(topic, p, next, 4<<20, -1)
+	answer, err := b.Fetch(q)
+	if err != nil {
+		return next, err
+	}
+	block := answer.GetBlock(topic, p)
+	if block == nil || block.Err != sarama.ErrNoError {
+		return next, fmt.Errorf("fetch %s partition %d: %+v", topic, p, block)
+	}
+	for _, set := range block.RecordsSet {
+		if set.RecordBatch == nil || set.RecordBatch.PartialTrailingRecord {
+			continue
+		}
+		for _, r := range set.RecordBatch.Records {
+			if set.RecordBatch.FirstOffset+r.OffsetDelta >= next && !set.RecordBatch.Control {
+				take(r)
+			}
+		}
+		next = set.RecordBatch.LastOffset() + 1
 	}
 	return next, nil
 }

@@ -29,30 +29,28 @@ type Ops struct {
 	Records int `json:"records"`
 }
 
-// ServeKinesis runs a Kinesis without rates until in ends. Its source makes its records
-// when they are read; what is put into the streams of targets is proved and dropped. A
-// line of in is the name of a target whose verdict is wanted, or of nothing.
-func ServeKinesis(ctx context.Context, l Load, targets []string, in io.Reader, out io.Writer) error {
-	srv, err := kinesistest.Start(kinesistest.Config{Limits: kinesistest.Limits{Off: true}, Latency: l.Latency, LogSize: 1})
+// Streams are what a Kinesis of a benchmark holds.
+type Streams struct {
+	// Proved are streams into which clients put: what arrives is proved and dropped. If there
+	// are none, and Kept is empty, the source is there, which makes its records when they are
+	// read.
+	Proved []string
+	// Kept is a stream whose records stay, in a file of Dir.
+	Kept, Dir string
+}
+
+// ServeKinesis runs a Kinesis without rates until in ends. A line of in is the name of a
+// stream whose verdict is wanted, or of nothing.
+func ServeKinesis(ctx context.Context, l Load, streams Streams, in io.Reader, out io.Writer) error {
+	conf := kinesistest.Config{Limits: kinesistest.Limits{Off: true}, Latency: l.Latency, LogSize: 1, SpillDir: streams.Dir}
+	srv, err := kinesistest.Start(conf)
 	if err != nil {
 		return err
 	}
 	defer srv.Close()
-	rows := l.Rows()
-	proofs := map[string]*Proof{}
-	if len(targets) == 0 {
-		if err := synthesize(srv, rows); err != nil {
-			return err
-		}
-	}
-	for _, name := range targets {
-		st, err := srv.CreateStream(name, l.Shards)
-		if err != nil {
-			return err
-		}
-		p := NewProof(rows)
-		proofs[name] = p
-		st.Discard(func(_ string, r kinesistest.Record) { p.AddPacked(r.Key, r.Data) })
+	proofs, err := streams.create(srv, l.Rows())
+	if err != nil {
+		return err
 	}
 	say := json.NewEncoder(out)
 	if err := say.Encode(Served{Address: srv.URL()}); err != nil {
@@ -73,6 +71,28 @@ func ServeKinesis(ctx context.Context, l Load, targets []string, in io.Reader, o
 		}
 	}
 	return ctx.Err()
+}
+
+// create makes the streams, and what judges those that are proved.
+func (s Streams) create(srv *kinesistest.Server, rows *Rows) (map[string]*Proof, error) {
+	switch {
+	case s.Kept != "":
+		_, err := srv.CreateStream(s.Kept, rows.Shards)
+		return nil, err
+	case len(s.Proved) == 0:
+		return nil, synthesize(srv, rows)
+	}
+	proofs := map[string]*Proof{}
+	for _, name := range s.Proved {
+		st, err := srv.CreateStream(name, rows.Shards)
+		if err != nil {
+			return nil, err
+		}
+		p := NewProof(rows)
+		proofs[name] = p
+		st.Discard(func(_ string, r kinesistest.Record) { p.AddPacked(r.Key, r.Data) })
+	}
+	return proofs, nil
 }
 
 // synthesize makes the source stream.

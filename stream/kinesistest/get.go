@@ -71,11 +71,11 @@ func (in *getRecordsInput) run(r *request) (any, *Error) {
 	if in.DryRun {
 		return nil, dryRun()
 	}
-	return in.read(r, st, sh), nil
+	return in.read(r, st, sh)
 }
 
 // read takes the next page. The caller holds the locks of stream and shard.
-func (in *getRecordsInput) read(r *request, st *Stream, sh *shard) *getRecordsOutput {
+func (in *getRecordsInput) read(r *request, st *Stream, sh *shard) (any, *Error) {
 	sh.trim(st.horizon(r.now))
 	limit := MaxPage
 	if in.Limit != nil {
@@ -83,7 +83,10 @@ func (in *getRecordsInput) read(r *request, st *Stream, sh *shard) *getRecordsOu
 	}
 	out := &getRecordsOutput{shard: sh, srv: r.srv, exponent: r.call.N%2 == 0}
 	if !r.fault.Empty {
-		out.views, out.size = sh.page(r.srv.page(), in.it.counter, limit)
+		var err error
+		if out.views, out.size, err = sh.page(r.srv.page(), in.it.counter, limit); err != nil {
+			return nil, InternalFailure()
+		}
 	}
 	sh.served(out.size, r.srv.cfg.Limits)
 	r.event.Served, r.event.Bytes = len(out.views), out.size
@@ -96,17 +99,18 @@ func (in *getRecordsInput) read(r *request, st *Stream, sh *shard) *getRecordsOu
 	out.behind = behind(r.now, sh, out.views, ahead, more)
 	if sh.closed && !more && (len(out.views) == 0 || r.srv.cfg.EndWithRecords) {
 		out.children = childrenOf(sh)
-		return out
+		return out, nil
 	}
 	out.next = r.srv.seal(next)
-	return out
+	return out, nil
 }
 
 // page takes records from a counter on, as many as one answer may hold. The caller holds
 // mu, as for peek.
-func (sh *shard) page(dst []view, from uint64, limit int) ([]view, int) {
+func (sh *shard) page(dst []view, from uint64, limit int) ([]view, int, error) {
 	if sh.synthesis.left(from) {
-		return sh.synthesis.views(dst, from, limit, MaxRequestBytes)
+		dst, size := sh.synthesis.views(dst, from, limit, MaxRequestBytes)
+		return dst, size, nil
 	}
 	return sh.store.page(dst, sh.store.find(from), limit, MaxRequestBytes)
 }

@@ -64,7 +64,8 @@ func (st *Stream) ShardFor(key string) string {
 	return st.shardFor(keyHash([]byte(key))).id
 }
 
-// inShard runs do on a shard under its locks, after what has expired was trimmed.
+// inShard runs do on a shard under its locks, after what has expired was trimmed and the
+// rest was brought back into memory.
 func (st *Stream) inShard(id string, do func(*shard) error) error {
 	now := st.srv.nowMs()
 	st.settle(now)
@@ -77,6 +78,9 @@ func (st *Stream) inShard(id string, do func(*shard) error) error {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	sh.trim(st.horizon(now))
+	if err := sh.store.home(); err != nil {
+		return fmt.Errorf("shard %s of %s: %w", id, st.name, err)
+	}
 	return do(sh)
 }
 

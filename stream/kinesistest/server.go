@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -45,6 +46,10 @@ type Config struct {
 	Deny func(Call) bool
 	// LogSize is how many events Server.Log keeps: 10,000 if zero.
 	LogSize int
+	// SpillDir is a directory for a file that takes keys and data of records, but for the
+	// last ones of each shard, out of memory, until Close removes it. What looks at or
+	// damages what is stored brings those of its shard back. If it is empty all stay.
+	SpillDir string
 	// Logger gets one debug line a request, without keys and data; nil for none.
 	Logger *slog.Logger
 }
@@ -77,6 +82,7 @@ type Server struct {
 	closed chan struct{}  // closed by Close, to free held calls
 	secret [32]byte       // signs iterators and tokens
 	events events
+	spill  *spill // nil keeps all in memory
 	// buffers recycles bodies and answers, puts decoded puts, pages lists of views.
 	buffers, puts, pages sync.Pool
 
@@ -90,15 +96,19 @@ type Server struct {
 	isClosed bool
 }
 
-// Start starts a server. Its error is that of listening.
+// Start starts a server. Its error is that of listening, or of Config.SpillDir.
 func Start(cfg Config) (*Server, error) {
 	cfg = cfg.withDefaults()
+	away, err := newSpill(cfg.SpillDir)
+	if err != nil {
+		return nil, err
+	}
 	l, err := net.Listen("tcp", cfg.Addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen for kinesis on %s: %w", cfg.Addr, err)
+		return nil, errors.Join(fmt.Errorf("listen for kinesis on %s: %w", cfg.Addr, err), away.close())
 	}
 	s := &Server{
-		cfg: cfg, url: "http://" + l.Addr().String(),
+		cfg: cfg, spill: away, url: "http://" + l.Addr().String(),
 		served: make(chan struct{}), closed: make(chan struct{}),
 		streams: map[string]*Stream{}, last: map[string]int64{}, control: map[string]*bucket{},
 		fault: cfg.Fault, deny: cfg.Deny,
@@ -132,7 +142,7 @@ func (s *Server) Close() error {
 	err := s.http.Close()
 	<-s.served
 	s.calls.Wait()
-	return err
+	return errors.Join(err, s.spill.close())
 }
 
 // URL is the endpoint to give to a client, such as "http://127.0.0.1:40123".

@@ -34,6 +34,10 @@ type block struct {
 	entries []entry
 	arena   []byte
 	newest  int64 // the latest arrival among the entries
+
+	away   bool  // the arena is in the server's file,
+	at     int64 // there,
+	length int   // and so long
 }
 
 // view is a record as it is stored. Key and data belong to the store.
@@ -71,6 +75,41 @@ type store struct {
 	blocks []*block
 	count  int
 	bytes  int64
+	spill  *spill // where full blocks go; nil keeps them
+	// read is the arena of the block that was read back last: the next page may begin in the
+	// middle of it.
+	read struct {
+		of    *block
+		arena []byte
+	}
+}
+
+// load is a block as it is in memory.
+func (s *store) load(b *block) (*block, error) {
+	if !b.away {
+		return b, nil
+	}
+	if s.read.of != b {
+		arena, err := s.spill.load(b)
+		if err != nil {
+			return nil, err
+		}
+		s.read.of, s.read.arena = b, arena
+	}
+	return &block{entries: b.entries, arena: s.read.arena, newest: b.newest}, nil
+}
+
+// home takes all blocks back into memory, for who changes them.
+func (s *store) home() error {
+	for i, b := range s.blocks {
+		back, err := s.load(b)
+		if err != nil {
+			return err
+		}
+		s.blocks[i] = back
+	}
+	s.read.of, s.read.arena = nil, nil
+	return nil
 }
 
 // append stores a record behind all others.
@@ -81,6 +120,9 @@ func (s *store) append(v view) {
 		b = s.blocks[len(s.blocks)-1]
 	}
 	if b == nil || len(b.entries) >= blockRecords || len(b.arena) > 0 && len(b.arena)+n > blockBytes {
+		if b != nil {
+			s.spill.put(b)
+		}
 		b = s.newBlock(n)
 	}
 	b.entries = append(b.entries, b.add(v))
@@ -95,7 +137,7 @@ func (s *store) newBlock(n int) *block {
 	if len(s.blocks) > 0 {
 		last := s.blocks[len(s.blocks)-1]
 		b.entries = make([]entry, 0, min(blockRecords, 2*len(last.entries)))
-		b.arena = make([]byte, 0, max(n, min(blockBytes, 2*len(last.arena))))
+		b.arena = make([]byte, 0, max(n, min(blockBytes, 2*(len(last.arena)+last.length))))
 	}
 	s.blocks = append(s.blocks, b)
 	return b
@@ -148,22 +190,25 @@ func (s *store) at(i int) (p place, ok bool) {
 }
 
 // page appends views of the records from p on until limit or maxBytes is reached. It
-// returns their bytes too.
-func (s *store) page(dst []view, p place, limit, maxBytes int) ([]view, int) {
+// returns their bytes too. An error is that of reading a block back.
+func (s *store) page(dst []view, p place, limit, maxBytes int) ([]view, int, error) {
 	size := 0
-	for ; p.block < len(s.blocks); p = (place{p.block + 1, 0}) {
-		b := s.blocks[p.block]
+	for ; p.block < len(s.blocks) && len(dst) < limit; p = (place{p.block + 1, 0}) {
+		b, err := s.load(s.blocks[p.block])
+		if err != nil {
+			return dst, size, err
+		}
 		for ; p.entry < len(b.entries); p.entry++ {
 			e := &b.entries[p.entry]
 			n := int(e.keyLen) + int(e.dataLen)
 			if len(dst) >= limit || size+n > maxBytes {
-				return dst, size
+				return dst, size, nil
 			}
 			dst = append(dst, b.view(e))
 			size += n
 		}
 	}
-	return dst, size
+	return dst, size, nil
 }
 
 // remove takes the record at p out. Its bytes stay until the block goes.

@@ -147,6 +147,7 @@ func (st *Stream) addShard(now int64, first, last hashKey, parents []*shard) *sh
 		first: first, last: last, parents: parents,
 		createdSec: created, createdMs: now, mark: st.mark,
 	}
+	sh.store.spill = st.srv.spill
 	sh.gaps.Seed(uint64(sh.index), uint64(created))
 	st.shards = append(st.shards, sh)
 	i := sort.Search(len(st.open), func(i int) bool { return st.open[i].first.cmp(first) > 0 })

@@ -1,0 +1,115 @@
+package verify
+
+import (
+	"slices"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// An openEntry is an entry of the ledger of which not all is settled.
+type openEntry struct {
+	Intents []bridge.Intent
+	Done    []bool
+	Open    int
+}
+
+// openEntries are those that were read so far, by their place in the ledger.
+type openEntries map[string]*openEntry
+
+// add opens an entry for those of its intents that are wanted; nil wants all.
+func (o openEntries) add(e *bridge.LedgerEntry, wanted func(*bridge.Intent) bool) {
+	open := &openEntry{Intents: e.Intents, Done: make([]bool, len(e.Intents))}
+	for i := range e.Intents {
+		if open.Done[i] = wanted != nil && !wanted(&e.Intents[i]); !open.Done[i] {
+			open.Open++
+		}
+	}
+	if open.Open > 0 {
+		o[e.At.String()] = open
+	}
+}
+
+// settle is the intent that a result speaks of, and whether there is one that nothing spoke
+// of before.
+func (o openEntries) settle(s *bridge.Settled) (bridge.Intent, bool) {
+	at := s.Entry.String()
+	e := o[at]
+	if e == nil || s.Index < 0 || s.Index >= len(e.Intents) || e.Done[s.Index] {
+		return bridge.Intent{}, false
+	}
+	e.Done[s.Index] = true
+	if e.Open--; e.Open == 0 {
+		delete(o, at)
+	}
+	return e.Intents[s.Index], true
+}
+
+// all yields every intent that nothing has spoken of.
+func (o openEntries) all(yield func(*bridge.Intent) bool) {
+	for _, e := range o {
+		for i := range e.Intents {
+			if !e.Done[i] && !yield(&e.Intents[i]) {
+				return
+			}
+		}
+	}
+}
+
+// A spokenOf is the coordinate of one place.
+type spokenOf struct {
+	At     bridge.Position
+	Origin bridge.Coordinate
+}
+
+// A spoken is what the ledger says of one partition of a target: which coordinates stand where, in
+// the order of places. It is asked in that order, so that a look is a step.
+type spoken struct {
+	List  []spokenOf
+	Mixed bool // List is not sorted
+	next  int
+}
+
+func (s *spoken) add(at bridge.Position, origin bridge.Coordinate) {
+	if n := len(s.List); n > 0 && !at.After(s.List[n-1].At) {
+		s.Mixed = true
+	}
+	s.List = append(s.List, spokenOf{at, origin})
+}
+
+func (s *spoken) sort() {
+	if s.Mixed {
+		slices.SortStableFunc(s.List, func(a, b spokenOf) int { return a.At.Compare(b.At) })
+		s.Mixed, s.next = false, 0
+	}
+}
+
+// find is the coordinate of a place, and whether there is one.
+func (s *spoken) find(at bridge.Position) (bridge.Coordinate, bool) {
+	s.sort()
+	if s.next >= len(s.List) || s.List[s.next].At != at {
+		if n := len(s.List); n == 0 || at.After(s.List[n-1].At) {
+			return bridge.Coordinate{}, false
+		}
+		i, ok := slices.BinarySearchFunc(s.List, at, func(o spokenOf, at bridge.Position) int { return o.At.Compare(at) })
+		if s.next = i; !ok {
+			return bridge.Coordinate{}, false
+		}
+	}
+	origin := s.List[s.next].Origin
+	s.next++
+	return origin, true
+}
+
+// forget drops all up to a place, and returns how many are left.
+func (s *spoken) forget(through bridge.Position) int {
+	s.sort()
+	n, _ := slices.BinarySearchFunc(s.List, through, func(o spokenOf, at bridge.Position) int {
+		if o.At.After(at) {
+			return 1
+		}
+		return -1
+	})
+	s.List = slices.Delete(s.List, 0, n)
+	s.next = 0
+	return len(s.List)
+}
