@@ -35,6 +35,8 @@ type joinState struct {
 	// Early were read before the ledger said whose they are.
 	Early map[spot]early
 	Lost  bool // the ledger could not be read to its end
+	// SeenAt: all that the ledger said before was read on the target.
+	SeenAt time.Time
 }
 
 // An early record waits for its ledger entry.
@@ -120,7 +122,7 @@ func (r *run) readByLedger(ctx context.Context) error {
 
 func (r *run) inStep(ctx context.Context) error {
 	for {
-		due := r.targetDue()
+		due, asked := r.targetDue(), time.Now()
 		far, end, err := r.piece(ctx)
 		if err != nil && (ctx.Err() != nil || final(err)) {
 			return fmt.Errorf("read the ledger: %w", err)
@@ -136,12 +138,22 @@ func (r *run) inStep(ctx context.Context) error {
 		if last {
 			return r.leftOver(ctx)
 		}
+		if end && err == nil {
+			r.seenTo(asked)
+		}
 		if end || err != nil {
 			if err := pause(ctx, 200*time.Millisecond); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// seenTo notes up to when the target was read, as far as the ledger speaks of it.
+func (r *run) seenTo(at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Join.SeenAt = at
 }
 
 // targetDue reports whether the time has come up to which the target is read.
