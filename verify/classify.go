@@ -203,6 +203,11 @@ func (d *drill) absent(src *item) Finding {
 			f.Class, f.Reason = Unverifiable, "it may have stood among the oldest records of target partition "+t.ID+", which are gone"
 		}
 	}
+	if r.v.Ledger == nil && f.Class == Missing {
+		if shard, may := d.mayHaveExpired(src); may {
+			f.Class, f.Reason = Unverifiable, "it may have stood before the oldest records that "+shard+" still has"
+		}
+	}
 	if at, ok := d.ledgered(src); ok && f.Class == Missing {
 		f.Reason = "the ledger says that it stands in " + at.Partition + " at " + at.Seq
 		if d.expired(at) {
