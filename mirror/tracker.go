@@ -32,7 +32,9 @@ type rowState struct {
 	moved   bool          // since the last checkpoint
 	durable bool          // the end is in a saved checkpoint
 	lag     time.Duration // behind the newest record; negative if not known
-	asked   time.Time     // for the last page that is done
+	left    int64         // records behind the last page that is done; negative if not known
+	asked   time.Time     // for that page
+	pace    pace
 }
 
 // A window is one page on its way. It remembers what was acknowledged when it began:
@@ -60,7 +62,7 @@ func newTracker(cp bridge.Checkpoint, found presence) *tracker {
 		dirty:   true,
 	}
 	for _, row := range cp.Rows {
-		t.rows[row.Partition] = &rowState{Row: row, durable: row.Ended, lag: -1}
+		t.rows[row.Partition] = &rowState{Row: row, durable: row.Ended, lag: -1, left: -1}
 	}
 	for p, at := range cp.Floor.Partitions {
 		t.ends[p] = at
@@ -124,7 +126,7 @@ func (t *tracker) know(parts []bridge.Partition) {
 	defer t.mu.Unlock()
 	for _, p := range parts {
 		if t.rows[p.ID] == nil {
-			t.rows[p.ID] = &rowState{Row: bridge.Row{Partition: p.ID, Parents: p.Parents}, moved: true, lag: -1}
+			t.rows[p.ID] = &rowState{Row: bridge.Row{Partition: p.ID, Parents: p.Parents}, moved: true, lag: -1, left: -1}
 			t.dirty = true
 		}
 	}
@@ -227,7 +229,8 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 	if b.Behind == 0 {
 		s.Tip = b.Asked
 	}
-	s.lag, s.asked = b.Behind, b.Asked
+	s.lag, s.left, s.asked = b.Behind, left(&b), b.Asked
+	s.pace.done(time.Now())
 	t.counts.Add(c)
 	t.close(w)
 	for p, end := range w.got {
