@@ -88,6 +88,7 @@ type planned struct {
 		Copies  int64
 		Exact   bool
 		Cut     map[string]string
+		New     []struct{ Partition, Position string }
 		Read    int64 `json:"records_read"`
 		Counted int64 `json:"records_read_to_count"`
 	}

@@ -147,6 +147,7 @@ func (f *flow) carry(ctx context.Context, b bridge.Batch) error {
 	}
 	f.r.underWay.Add(int64(len(recs)))
 	n, page := int64(len(recs)), f.carried(recs)
+	w.marks = make([]mark, 0, n)
 	dead, err := f.write(ctx, recs, w)
 	if err != nil {
 		return err

@@ -21,6 +21,8 @@ type tracker struct {
 	open    []*window                  // in the order in which they began
 	index   map[string]*indexState     // by target partition
 	entries []bridge.IndexEntry
+	marks   int                 // of index, not passed
+	passed  []mark              // scratch of index
 	passing map[string]*passing // by source partition
 	dirty   bool
 }
@@ -33,35 +35,17 @@ type rowState struct {
 	asked   time.Time     // for the last page that is done
 }
 
-// An indexState is on its way to the next entry of one target partition.
-type indexState struct {
-	below map[string]bridge.Position
-	n     int
-	since time.Time
-}
-
-const (
-	indexRecords = 1000
-	indexAge     = 10 * time.Second
-)
-
 // A window is one page on its way. It remembers what was acknowledged when it began:
 // whatever it writes stands behind that, so as long as it is open a restart must look
 // from there.
 type window struct {
 	floor bridge.Floor
-	log   bridge.Position    // of the ledger when it began, then of its own acks
-	began bridge.Position    // log when it began
-	got   map[string]*gained // by target partition
+	log   bridge.Position            // of the ledger when it began, then of its own acks
+	began bridge.Position            // log when it began
+	got   map[string]bridge.Position // greatest place in each target partition
+	marks []mark                     // every record that was acknowledged
 	// letters are the ends of where its dead letters went; nil if it has none.
 	letters map[string]bridge.Position
-}
-
-// A gained is what one page brought to one target partition.
-type gained struct {
-	end  bridge.Position // greatest place there
-	last bridge.Position // greatest source position
-	n    int
 }
 
 func newTracker(cp bridge.Checkpoint, found presence) *tracker {
@@ -133,21 +117,6 @@ func (t *tracker) expect(parts []bridge.Partition) {
 	}
 }
 
-func (t *tracker) indexOf(target string) *indexState {
-	s := t.index[target]
-	if s == nil {
-		s = &indexState{below: map[string]bridge.Position{}, since: time.Now()}
-		t.index[target] = s
-	}
-	return s
-}
-
-func (s *indexState) raise(source string, at bridge.Position) {
-	if at.After(s.below[source]) {
-		s.below[source] = at
-	}
-}
-
 // know gives each partition a row, so that a restart can tell one that was there from one
 // that came and went while nobody looked.
 func (t *tracker) know(parts []bridge.Partition) {
@@ -187,7 +156,7 @@ func (t *tracker) begin() *window {
 		floor: t.now(),
 		log:   t.log,
 		began: t.log,
-		got:   map[string]*gained{},
+		got:   map[string]bridge.Position{},
 	}
 	// Pages under way now may still store records behind these ends, whose intents the
 	// ledger took before: look from where the oldest of them began.
@@ -225,21 +194,13 @@ func (t *tracker) floor() bridge.Floor {
 
 // acked notes that one record of the page stands on the target. The page's flow calls it.
 func (w *window) acked(a bridge.Ack, source bridge.Position) {
-	g := w.got[a.Partition]
-	if g == nil {
-		g = &gained{}
-		w.got[a.Partition] = g
-	}
-	if a.Position.After(g.end) {
-		g.end = a.Position
-	}
-	if source.After(g.last) {
-		g.last = source
+	if a.Position.After(w.got[a.Partition]) {
+		w.got[a.Partition] = a.Position
 	}
 	if a.Log.After(w.log) {
 		w.log = a.Log
 	}
-	g.n++
+	w.marks = append(w.marks, mark{target: a.Partition, at: a.Position, origin: source})
 }
 
 // buried notes that one record of the page is durable as a dead letter.
@@ -269,9 +230,9 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 	s.lag, s.asked = b.Behind, b.Asked
 	t.counts.Add(c)
 	t.close(w)
-	for p, g := range w.got {
-		if g.end.After(t.ends[p]) {
-			t.ends[p] = g.end
+	for p, end := range w.got {
+		if end.After(t.ends[p]) {
+			t.ends[p] = end
 		}
 	}
 	if w.log.After(t.log) {
@@ -300,24 +261,6 @@ func (t *tracker) bury(letters map[string]bridge.Position) {
 
 func (t *tracker) close(w *window) {
 	t.open = slices.DeleteFunc(t.open, func(o *window) bool { return o == w })
-}
-
-// extendIndex adds an entry to the index of each target partition that gained enough. The
-// entry stands at the floor: all that stands there or before is done and thus in below.
-func (t *tracker) extendIndex(partition string, w *window) {
-	floor := t.floor()
-	for p, g := range w.got {
-		s := t.indexOf(p)
-		s.raise(partition, g.last)
-		s.n += g.n
-		if s.n < indexRecords && time.Since(s.since) < indexAge {
-			continue
-		}
-		if at := floor.Partitions[p]; !at.IsZero() {
-			t.entries = append(t.entries, bridge.IndexEntry{Partition: p, Position: at, Below: maps.Clone(s.below)})
-			s.n, s.since = 0, time.Now()
-		}
-	}
 }
 
 // cut takes what goes into the next checkpoint. With all it holds every row, else those

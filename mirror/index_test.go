@@ -1,0 +1,84 @@
+package mirror_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/stream/memstream"
+)
+
+// However large pages are, and however many of them are under way at once, at most 1,000
+// records of a target partition stand between two entries of its index, also across a
+// restart; and each entry names the very last record of each source partition that stands
+// there or below.
+func TestIndexIsDense(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const records, shards, partitions, most = 24_000, 12, 8, 1000
+		w := newWorld(t, 7, memstream.Kinesis, memstream.Kafka)
+		w.src = memstream.New(memstream.Config{Flavour: memstream.Kinesis, Name: "source", Partitions: shards, Page: 10_000, Calm: true})
+		w.dst = memstream.New(memstream.Config{Flavour: memstream.Kafka, Name: "target", Partitions: partitions, Calm: true})
+		w.dst.SetFaults(func(op memstream.Op) memstream.Fault {
+			var f memstream.Fault
+			if op.Kind == memstream.OpAppend && op.N%3 == 0 {
+				f.Delay = time.Duration(op.N%5) * 100 * time.Millisecond
+			}
+			return f
+		})
+		w.keys = byHash(partitions)
+		for half := range 2 {
+			for i := range records / 2 {
+				w.put(t.Context(), fmt.Sprint("key-", i%997), 0)
+			}
+			w.catchUp(t.Context())
+			entries, widest, loose := w.indexed()
+			t.Logf("%d records: %d entries, at most %d records between two", (half+1)*records/2, entries, widest)
+			if widest > most || entries < records*(half+1)/2/most {
+				t.Errorf("%d entries, %d records between two", entries, widest)
+			}
+			if half == 0 && loose > 0 {
+				t.Errorf("%d entries claim more than what stands below them", loose)
+			}
+		}
+	})
+}
+
+// indexed compares the index with the target: how many entries there are, how many records
+// stand between two at most, and how many entries claim more than there is. One that claims
+// too little ends the test.
+func (w *world) indexed() (entries, widest, loose int) {
+	w.t.Helper()
+	byPartition := map[string][]bridge.IndexEntry{}
+	for _, e := range w.cps.Index() {
+		byPartition[e.Partition] = append(byPartition[e.Partition], e)
+		entries++
+	}
+	for p, stored := range w.dst.Snapshot() {
+		list, between, last := byPartition[p], 0, map[string]bridge.Position{}
+		for i, s := range stored {
+			between++
+			widest = max(widest, between)
+			if from := s.Record.Origin; from.Position.After(last[from.Partition]) {
+				last[from.Partition] = from.Position
+			}
+			if len(list) == 0 || s.Record.Position != list[0].Position || i+1 < len(stored) && stored[i+1].Record.Position == list[0].Position {
+				continue
+			}
+			for source, at := range last {
+				if at.After(list[0].Below[source]) {
+					w.t.Fatalf("entry at %s/%s claims %s for %s, but %s stands there", p, list[0].Position, list[0].Below[source], source, at)
+				}
+				if list[0].Below[source].After(at) {
+					loose++
+				}
+			}
+			list, between = list[1:], 0
+		}
+		if len(list) > 0 {
+			w.t.Fatalf("partition %s: the entry at %s stands at no record, or out of order", p, list[0].Position)
+		}
+	}
+	return entries, widest, loose
+}
