@@ -56,6 +56,8 @@ func (s *survey) checks() checks {
 	if s.topic.Name != "" {
 		s.checkTopic(&c, toKafka)
 	}
+	checkStores(&c, s.stores, toKafka, storesNeed(s.stream.Retention, s.topic.RetentionMs))
+	s.letters.check(&c)
 	if s.sampled != nil {
 		c.add("source-sample", true, levelWarn, s.sampled.Error(), "see that the source can be read; nothing is known of its records")
 		return c

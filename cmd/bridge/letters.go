@@ -54,18 +54,23 @@ func (p *pair) prepareLetters(ctx context.Context) (err error) {
 	if !p.Config.keepsLetters() || kind != "topic" {
 		return nil
 	}
-	need := p.largest() + letterRoom
 	p.letters, err = p.kafka.Topic(ctx, name)
 	if errors.Is(err, bridge.ErrMissing) {
-		p.letters, err = p.createLetters(ctx, name, need)
+		p.letters, err = p.createLetters(ctx, name, p.largest()+letterRoom)
 	}
 	if err != nil {
 		return err
 	}
+	return p.fitsTopic(p.letters)
+}
+
+// fitsTopic refuses a topic whose messages are too small for what the policy sends there.
+func (p *pair) fitsTopic(t kafkastream.Topic) error {
+	need := p.largest() + letterRoom
 	// A record that is no larger than the target takes fits into any topic like the target.
-	if p.Config.Policy.Oversize == deadLetter && p.letters.MaxMessageBytes < need {
+	if p.Config.Policy.Oversize == deadLetter && t.MaxMessageBytes < need {
 		return bridge.WithHint(
-			fmt.Errorf("topic %s takes %d bytes a message and an oversize record of the source can need %d: it cannot hold the dead letters: %w", name, p.letters.MaxMessageBytes, need, bridge.ErrRefused),
+			fmt.Errorf("topic %s takes %d bytes a message and an oversize record of the source can need %d: it cannot hold the dead letters: %w", t.Name, t.MaxMessageBytes, need, bridge.ErrRefused),
 			"raise its max.message.bytes, or set dead_letters to file:PATH or s3:BUCKET/PREFIX")
 	}
 	return nil
@@ -136,17 +141,25 @@ func (s settings) letterStream(ctx context.Context, name string) (*kinesisstream
 	return client, nil
 }
 
+// fitsStream refuses a stream whose records are too small for what the policy sends there.
+func (p *pair) fitsStream(name string, most int) error {
+	// A letter is base64 in JSON.
+	if need := p.largest()/3*4 + letterRoom; p.Config.Policy.Oversize == deadLetter && most < need {
+		return bridge.WithHint(
+			fmt.Errorf("stream %s takes %d bytes a record and an oversize record of the source can need %d: it cannot hold the dead letters: %w", name, most, need, bridge.ErrRefused),
+			"set dead_letters to file:PATH or s3:BUCKET/PREFIX")
+	}
+	return nil
+}
+
 // openLetterStream refuses a stream that cannot hold what the policy sends there.
 func (m *mover) openLetterStream(ctx context.Context, name string, codec *bridge.LetterCodec, watch *bridge.Watch) (bridge.DeadLetters, error) {
 	client, err := m.letterStream(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	// A letter is base64 in JSON.
-	if need, most := m.largest()/3*4+letterRoom, client.Info().MaxRecordSize; m.Config.Policy.Oversize == deadLetter && most < need {
-		return nil, bridge.WithHint(
-			fmt.Errorf("stream %s takes %d bytes a record and an oversize record of the source can need %d: it cannot hold the dead letters: %w", name, most, need, bridge.ErrRefused),
-			"set dead_letters to file:PATH or s3:BUCKET/PREFIX")
+	if err := m.fitsStream(name, client.Info().MaxRecordSize); err != nil {
+		return nil, err
 	}
 	return client.DeadLetters(kinesisstream.LetterConfig{Codec: codec, Watch: watch, PutTimeout: time.Duration(m.Config.PutTimeout)}), nil
 }

@@ -78,7 +78,7 @@ func (m *mover) take(ctx context.Context, watch *bridge.Watch) (err error) {
 	c := kafkastream.SessionConfig{
 		Client: m.kafka, Workflow: m.workflow.Name, Tasks: m.Config.Tasks, Key: m.workflow.Key,
 		ReplicationFactor: m.Config.Kafka.ReplicationFactor, Watch: watch, Logger: m.Log,
-		Retention: max(30*24*time.Hour, 2*m.kinesis.Info().Retention),
+		Retention: storesKeep(m.kinesis.Info().Retention, m.topic.RetentionMs),
 	}
 	if m.Config.Direction == kinesisToKafka {
 		c.Target, c.Compression = m.Config.Kafka.Topic, m.Config.Kafka.Compression

@@ -184,7 +184,7 @@ func (a *app) offsetsPlan(c *cli.Context) (err error) {
 	if err := r.keepPlan(c.Context, m); err != nil {
 		return err
 	}
-	a.answer = m.answer()
+	a.answer = m.answer(r.warned)
 	return m.refusal()
 }
 

@@ -31,6 +31,7 @@ type relocation struct {
 	topic    kafkastream.Topic
 	stream   bridge.Identity
 	table    *leasetable.Table
+	warned   checks // what a plan is to be read with
 }
 
 // open reaches the workflow's state and both services.

@@ -44,6 +44,9 @@ func (r *relocation) plan(ctx context.Context) (*move, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.judgeStores(ctx, m); err != nil {
+		return nil, err
+	}
 	m.Plan.Problems = slices.DeleteFunc(m.Plan.Problems, r.accepted)
 	return m, nil
 }

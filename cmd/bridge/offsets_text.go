@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -75,10 +76,13 @@ func (m *move) result(status string) offsetsResult {
 	return r
 }
 
-// answer is what plan prints.
-func (m *move) answer() *answer {
+// answer is what plan prints, with what it is to be read with.
+func (m *move) answer(warned checks) *answer {
 	r := m.result(movePlanned)
-	ans := &answer{result: r, text: func(w io.Writer) error { return m.write(w, r) }}
+	ans := &answer{result: r, text: func(w io.Writer) error { return errors.Join(m.write(w, r), warned.write(w)) }}
+	for _, k := range warned {
+		ans.findings = append(ans.findings, finding{Kind: k.ID, fault: fault{Text: k.Evidence, Hint: k.Fix}})
+	}
 	for _, p := range m.Plan.Problems {
 		ans.gates = append(ans.gates, gate{Name: string(p.Kind), Text: p.Text})
 		ans.findings = append(ans.findings, finding{Kind: string(p.Kind), fault: fault{Path: p.Partition, Text: p.Text, Hint: p.Hint}})

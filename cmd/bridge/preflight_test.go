@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
 )
 
@@ -106,6 +107,47 @@ func (p *pairing) run(t *testing.T, direction string, args ...string) (code int,
 	return code, out, stdout.String() + stderr.String()
 }
 
+// letters sends oversize records to a place.
+func (p *pairing) letters(place string) {
+	p.config["BRIDGE_DEAD_LETTERS"], p.config["BRIDGE_POLICY_OVERSIZE"] = place, "dead-letter"
+}
+
+// create makes a topic with one setting beside the usual ones.
+func (p *pairing) create(t *testing.T, name string, settings ...string) {
+	t.Helper()
+	all := map[string]string{"retention.bytes": "-1"}
+	for i := 0; i < len(settings); i += 2 {
+		all[settings[i]] = settings[i+1]
+	}
+	if err := p.kafka.CreateTopic(name, 1, all); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stores makes the workflow's own topics as the mirror does, but for some settings, each by
+// the topic's last word and its name.
+func (p *pairing) stores(t *testing.T, other map[string]string) {
+	t.Helper()
+	for _, name := range kafkastream.OwnTopics("orders") {
+		what := name[strings.LastIndexByte(name, '.')+1:]
+		settings := map[string]string{"cleanup.policy": "delete", "retention.ms": "2592000000"}
+		if what == "checkpoints" {
+			settings["cleanup.policy"] = "compact"
+		}
+		var list []string
+		for setting, value := range settings {
+			if v, ok := other[what+" "+setting]; ok {
+				value = v
+			}
+			list = append(list, setting, value)
+		}
+		if v, ok := other[what+" retention.bytes"]; ok {
+			list = append(list, "retention.bytes", v)
+		}
+		p.create(t, name, list...)
+	}
+}
+
 // Each trouble that is planted is found by its own check and no other, and where none is,
 // none is found.
 func TestPreflightFindsWhatIsPlanted(t *testing.T) {
@@ -151,6 +193,49 @@ func TestPreflightFindsWhatIsPlanted(t *testing.T) {
 		}, []string{"oversize"}},
 		{"headers", kafkaToKinesis, func(_ *testing.T, p *pairing) { p.records[7].Headers = []kgo.RecordHeader{{Key: "h"}} }, []string{"headers"}},
 		{"tombstones", kafkaToKinesis, func(_ *testing.T, p *pairing) { p.records[7].Value = nil }, []string{"tombstones"}},
+		{"stores as they are made", kafkaToKinesis, func(t *testing.T, p *pairing) { p.stores(t, nil) }, nil},
+		{"stores as they are made, the other way", kinesisToKafka, func(t *testing.T, p *pairing) { p.stores(t, nil) }, nil},
+		{"checkpoints deleted", kinesisToKafka, func(t *testing.T, p *pairing) {
+			p.stores(t, map[string]string{"checkpoints cleanup.policy": "delete"})
+		}, []string{"checkpoints-compaction"}},
+		{"ledger compacted", kafkaToKinesis, func(t *testing.T, p *pairing) {
+			p.stores(t, map[string]string{"ledger cleanup.policy": "compact,delete"})
+		}, []string{"ledger-compaction"}},
+		{"ledger by size", kafkaToKinesis, func(t *testing.T, p *pairing) { p.stores(t, map[string]string{"ledger retention.bytes": "1000000"}) }, []string{"ledger-size"}},
+		{"ledger short", kafkaToKinesis, func(t *testing.T, p *pairing) { p.stores(t, map[string]string{"ledger retention.ms": "1209600000"}) }, []string{"ledger-retention"}},
+		{"ledger short, without use", kinesisToKafka, func(t *testing.T, p *pairing) { p.stores(t, map[string]string{"ledger retention.ms": "3600000"}) }, nil},
+		{"index compacted", kinesisToKafka, func(t *testing.T, p *pairing) { p.stores(t, map[string]string{"index cleanup.policy": "compact"}) }, []string{"index-compaction"}},
+		{"index by size", kinesisToKafka, func(t *testing.T, p *pairing) { p.stores(t, map[string]string{"index retention.bytes": "1000000"}) }, []string{"index-size"}},
+		{"index short", kinesisToKafka, func(t *testing.T, p *pairing) { p.stores(t, map[string]string{"index retention.ms": "1209600000"}) }, []string{"index-retention"}},
+		{"index for ever", kinesisToKafka, func(t *testing.T, p *pairing) { p.stores(t, map[string]string{"index retention.ms": "-1"}) }, nil},
+		{"letters in a topic to be made", kafkaToKinesis, func(t *testing.T, p *pairing) { p.letters("topic:graves") }, nil},
+		{"letters in a small topic", kafkaToKinesis, func(t *testing.T, p *pairing) {
+			p.letters("topic:graves")
+			p.create(t, "graves", "max.message.bytes", "1000")
+		}, []string{"dead-letters"}},
+		{"letters in a compacted topic", kafkaToKinesis, func(t *testing.T, p *pairing) {
+			p.letters("topic:graves")
+			p.create(t, "graves", "cleanup.policy", "compact")
+		}, []string{"dead-letters"}},
+		{"letters in no stream", kafkaToKinesis, func(t *testing.T, p *pairing) { p.letters("stream:graves") }, []string{"dead-letters"}},
+		{"letters in a small stream", kafkaToKinesis, func(t *testing.T, p *pairing) {
+			p.letters("stream:graves")
+			if _, err := p.kinesis.CreateStream("graves", 1); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"dead-letters"}},
+		{"letters in a stream", kafkaToKinesis, func(t *testing.T, p *pairing) {
+			p.letters("stream:graves")
+			p.config["BRIDGE_POLICY_OVERSIZE"], p.config["BRIDGE_POLICY_UNMAPPABLE"] = "stop", "dead-letter"
+			if _, err := p.kinesis.CreateStream("graves", 1); err != nil {
+				t.Fatal(err)
+			}
+		}, nil},
+		{"letters in a file", kafkaToKinesis, func(t *testing.T, p *pairing) { p.letters("file:" + filepath.Join(t.TempDir(), "letters.jsonl")) }, nil},
+		{"letters in a missing directory", kafkaToKinesis, func(t *testing.T, p *pairing) {
+			p.letters("file:" + filepath.Join(t.TempDir(), "none", "letters.jsonl"))
+		}, []string{"dead-letters"}},
+		{"letters in a directory", kafkaToKinesis, func(t *testing.T, p *pairing) { p.letters("file:" + t.TempDir()) }, []string{"dead-letters"}},
 		{"binary keys", kafkaToKinesis, func(_ *testing.T, p *pairing) { p.records[7].Key = []byte{0xff} }, []string{"binary-keys (warn)"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -182,6 +267,23 @@ func TestPreflightFindsWhatIsPlanted(t *testing.T) {
 				t.Errorf("code %d, found %v, want %v\n%s", code, found, c.found, text)
 			}
 		})
+	}
+}
+
+// Looking for a place to put dead letters leaves nothing there.
+func TestPreflightLeavesNothing(t *testing.T) {
+	p := newPairing(t, nil)
+	dir := t.TempDir()
+	p.letters("file:" + filepath.Join(dir, "letters.jsonl"))
+	if code, _, text := p.run(t, kafkaToKinesis, "preflight"); code != exitDone || !strings.Contains(text, "the file can be written") {
+		t.Errorf("code %d\n%s", code, text)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	p.letters("topic:graves")
+	if code, _, text := p.run(t, kafkaToKinesis, "preflight"); code != exitDone || p.kafka.TopicInfo("graves") != nil {
+		t.Errorf("code %d, the topic was made\n%s", code, text)
 	}
 }
 

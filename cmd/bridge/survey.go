@@ -26,6 +26,8 @@ type survey struct {
 	transact   error
 	kinesisRTT time.Duration
 	kafkaRTT   time.Duration
+	stores     []store
+	letters    place         // of dead letters
 	skew       time.Duration // of this machine's clock against the service's
 }
 
@@ -64,6 +66,10 @@ func (s *survey) both(ctx context.Context, p *pair, each int) error {
 			return err
 		}
 	}
+	if s.stores, err = storesOf(ctx, p.kafka, s.Config.Workflow); err != nil {
+		return err
+	}
+	s.letters = p.lettersPlace(ctx)
 	if s.idExpiry, err = p.kafka.ExpiryOfIDs(ctx); err != nil && !errors.Is(err, bridge.ErrDenied) {
 		return err
 	}

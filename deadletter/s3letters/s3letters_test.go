@@ -166,6 +166,32 @@ func TestForgedNames(t *testing.T) {
 	}
 }
 
+// Writable tells who may list from who may put, and leaves nothing.
+func TestWritable(t *testing.T) {
+	s := start(t)
+	check := func() error { return s3letters.Writable(t.Context(), s.config("w")) }
+	if err := check(); err != nil {
+		t.Error(err)
+	}
+	objects, err1 := s.api.ListObjectsV2(t.Context(), &s3.ListObjectsV2Input{Bucket: aws.String("letters")})
+	uploads, err2 := s.api.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: aws.String("letters")})
+	if err := errors.Join(err1, err2); err != nil || len(objects.Contents)+len(uploads.Uploads) > 0 {
+		t.Errorf("left %v, %v, %v", objects, uploads, err)
+	}
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		deny := func(r *http.Request) int {
+			if r.Method == method {
+				return http.StatusForbidden
+			}
+			return 0
+		}
+		s.fault.Store(&deny)
+		if err := check(); !errors.Is(err, bridge.ErrDenied) || bridge.Hint(err) == "" {
+			t.Errorf("%s denied: %v", method, err)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	s := start(t)
 	c := s.config("w")
