@@ -169,8 +169,8 @@ func (f *Forward) checkMirror(p *Plan) {
 		row, known := rows[name]
 		// A row is forgotten once its partition has ended and its children have rows. Of an
 		// aggregate all is carried at once.
-		row.Position.Sub = math.MaxUint32
-		if !known || row.Ended || b.All || b.IsZero() || !b.Until.IsZero() || row.Position.Compare(b.At) >= 0 {
+		carried := bridge.Position{Seq: row.Position.Seq, Sub: math.MaxUint32}
+		if !known || row.Ended || b.All || b.IsZero() || !b.Until.IsZero() || carried.Compare(b.At) >= 0 {
 			continue
 		}
 		p.Problems = append(p.Problems, Problem{

@@ -156,7 +156,27 @@ func (r *relocation) setLeases(m *move, s *leasetable.Snapshot, shards []bridge.
 	}
 	changes, err := r.table.Changes(s, leases)
 	m.Leases = &changes
+	if p := r.unsaid(leases); p != nil {
+		m.Plan.Problems = append(m.Plan.Problems, *p)
+	}
 	return gateRefused(err)
+}
+
+// unsaid is the problem of leases at the beginning of their shards in a dialect that has no
+// word for that: such an application begins them where its configuration says.
+func (r *relocation) unsaid(leases []positions.Lease) *positions.Problem {
+	if r.consumer.Dialect != string(leasetable.VMwareGoKCL) || r.options.Missing.Start {
+		return nil
+	}
+	i := slices.IndexFunc(leases, func(l positions.Lease) bool { return l.Checkpoint == positions.TrimHorizon })
+	if i < 0 {
+		return nil
+	}
+	return &positions.Problem{
+		Kind: positions.NoPosition, Partition: leases[i].Shard,
+		Text: fmt.Sprintf("shard %s is to be read from its beginning, which vmware-go-kcl cannot be told: it begins where InitialPositionInStream says, or at LATEST", leases[i].Shard),
+		Hint: "set InitialPositionInStream to TRIM_HORIZON in the application, then say --missing-as start",
+	}
 }
 
 func rewind(what, old, next string) positions.Problem {

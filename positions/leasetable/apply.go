@@ -226,7 +226,7 @@ func condition(hashKey string, from Raw) conditional {
 		c.values[v] = from[n]
 		terms = append(terms, name(n)+" = "+v)
 	}
-	for _, n := range []string{"leaseOwner", "checkpointOwner", "pendingCheckpoint", "AssignedTo", "LeaseTimeout"} {
+	for _, n := range []string{"leaseOwner", "checkpointOwner", "pendingCheckpoint", "AssignedTo", "LeaseTimeout", "ClaimRequest"} {
 		if _, ok := from[n]; !ok {
 			terms = append(terms, "attribute_not_exists("+name(n)+")")
 		}

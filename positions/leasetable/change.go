@@ -108,7 +108,8 @@ func changeKCL(it Item, l positions.Lease) (Change, error) {
 }
 
 // changeVMware writes what that library understands: the last record that was consumed as
-// a whole.
+// a whole. It has no word for the beginning of a shard: without a checkpoint it begins where
+// the application's configuration says.
 func changeVMware(it Item, exists bool, l positions.Lease) (Change, error) {
 	isNumber := l.Checkpoint != positions.TrimHorizon && l.Checkpoint != positions.ShardEnd
 	if isNumber && l.Sub < 0 {
@@ -120,9 +121,9 @@ func changeVMware(it Item, exists bool, l positions.Lease) (Change, error) {
 	if exists {
 		after = maps.Clone(it.raw)
 	}
-	delete(after, "AssignedTo")
-	delete(after, "LeaseTimeout")
-	delete(after, "Checkpoint")
+	for _, name := range []string{"AssignedTo", "LeaseTimeout", "ClaimRequest", "Checkpoint"} {
+		delete(after, name)
+	}
 	after["ShardID"] = text(l.Shard)
 	if l.Checkpoint != positions.TrimHorizon {
 		after["Checkpoint"] = text(l.Checkpoint)

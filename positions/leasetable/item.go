@@ -62,13 +62,15 @@ const (
 	entityWorker = "WORKER_METRIC_STATS"
 )
 
-// vmwareRow is what is read of an item of vmware-go-kcl.
+// vmwareRow is what is read of an item of vmware-go-kcl, 1 and 2: see its package checkpoint.
+// A worker that wants a lease of another one puts a claim there.
 type vmwareRow struct {
 	ShardID  string `dynamodbav:"ShardID"`
 	Owner    string `dynamodbav:"AssignedTo"`
 	Timeout  string `dynamodbav:"LeaseTimeout"`
 	Position string `dynamodbav:"Checkpoint"`
 	Parent   string `dynamodbav:"ParentShardId"`
+	Claim    string `dynamodbav:"ClaimRequest"`
 }
 
 // wholeAggregate is the index of a user record behind every other: vmware-go-kcl has no
@@ -135,7 +137,7 @@ func parseVMware(raw map[string]types.AttributeValue) (*Item, error) {
 	if row.Parent != "" {
 		l.Parents = []string{row.Parent}
 	}
-	return &Item{Lease: l, Key: row.ShardID, Owner: row.Owner, beat: row.Timeout, raw: raw}, nil
+	return &Item{Lease: l, Key: row.ShardID, Owner: row.Owner, beat: row.Timeout + " " + row.Claim, raw: raw}, nil
 }
 
 // stream is the part of a key that names the stream, empty for an application that reads

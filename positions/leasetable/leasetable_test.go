@@ -112,9 +112,11 @@ func TestReadsEveryFormat(t *testing.T) {
 	}
 }
 
+// As that library's source writes them: a lease that is held and claimed by another worker,
+// one that was released at the end of its shard, and one that was taken and has no checkpoint.
 var vmware = []string{
-	`{"ShardID":{"S":"shardId-000000000001"},"AssignedTo":{"S":"w1"},"LeaseTimeout":{"S":"2026-01-31T00:00:00Z"},"Checkpoint":{"S":"17"}}`,
-	`{"ShardID":{"S":"shardId-000000000002"},"Checkpoint":{"S":"SHARD_END"},"ParentShardId":{"S":"shardId-000000000001"}}`,
+	`{"ShardID":{"S":"shardId-000000000001"},"AssignedTo":{"S":"w1"},"LeaseTimeout":{"S":"2026-01-31T00:00:00.123456789Z"},"Checkpoint":{"S":"17"},"ClaimRequest":{"S":"w2"}}`,
+	`{"ShardID":{"S":"shardId-000000000002"},"LeaseTimeout":{"S":"2026-01-31T00:00:00Z"},"Checkpoint":{"S":"SHARD_END"},"ParentShardId":{"S":"shardId-000000000001"}}`,
 	`{"ShardID":{"S":"shardId-000000000003"},"AssignedTo":{"S":"w1"},"LeaseTimeout":{"S":"2026-01-31T00:00:00Z"}}`,
 }
 
@@ -152,6 +154,25 @@ func TestVMwareGoKCL(t *testing.T) {
 	}
 	if err := table.Undo(t.Context(), c); err != nil || s.Items(app) != before {
 		t.Errorf("undo: %v\n%s", err, s.Items(app))
+	}
+}
+
+// A worker of that library is noticed, too, by what it renews and by what it claims.
+func TestStillVMwareGoKCL(t *testing.T) {
+	for name, change := range map[string]string{
+		"renewed": strings.Replace(vmware[0], "00.123", "30.123", 1), "claimed": strings.Replace(vmware[0], `"w2"`, `"w3"`, 1),
+	} {
+		s, api := server(t)
+		s.Create(app, "ShardID")
+		for _, it := range vmware {
+			if err := s.Put(app, it); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := leasetable.New(api, app, leasetable.VMwareGoKCL, orders).Still(t.Context(), func(context.Context) error { return s.Put(app, change) })
+		if !errors.Is(err, bridge.ErrLocked) {
+			t.Errorf("%s: Still = %v", name, err)
+		}
 	}
 }
 
