@@ -74,6 +74,7 @@ func FuzzRaw(f *testing.F) {
 		}
 	}
 	f.Add([]byte(`{"a":{"BS":["AA==",""]},"b":{"NS":["1","01"]},"c":{"SS":["b","a"]},"d":{"L":[]},"e":{"M":{}},"f":{"B":""}}`))
+	f.Add([]byte(`{"a":{"BS":[]}}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var raw, again leasetable.Raw
 		if json.Unmarshal(text, &raw) != nil {

@@ -107,6 +107,7 @@ func toJSON(a types.AttributeValue) (v value, err error) {
 	return v, err
 }
 
+// fromJSON refuses an empty set, which the service does not know either.
 func fromJSON(v value) (types.AttributeValue, error) {
 	switch {
 	case v.S != nil:
@@ -119,11 +120,11 @@ func fromJSON(v value) (types.AttributeValue, error) {
 		return &types.AttributeValueMemberBOOL{Value: *v.BOOL}, nil
 	case v.NULL != nil:
 		return &types.AttributeValueMemberNULL{Value: *v.NULL}, nil
-	case v.SS != nil:
+	case len(v.SS) > 0:
 		return &types.AttributeValueMemberSS{Value: v.SS}, nil
-	case v.NS != nil:
+	case len(v.NS) > 0:
 		return &types.AttributeValueMemberNS{Value: v.NS}, nil
-	case v.BS != nil:
+	case len(v.BS) > 0:
 		return &types.AttributeValueMemberBS{Value: v.BS}, nil
 	case v.L != nil:
 		list := make([]types.AttributeValue, len(*v.L))
