@@ -162,6 +162,10 @@ func (s *survey) checkFormat(c *checks, of func(int64) string) {
 	m := &s.sample
 	c.add("binary-keys", m.BinaryKeys > 0, levelWarn, of(m.BinaryKeys)+" have keys that are not UTF-8",
 		"they travel escaped, as ~b:k: and base64; consumers of the stream must know that (kinesis.written_by: bridge does)")
+	if s.Config.Kinesis.writes() == kinesisstream.KPLShard {
+		c.add("aggregate-shard", true, levelWarn, "kinesis.aggregate is shard: one aggregate holds many keys, and after a reshard records can lie in the stream twice, once where the KCL drops them",
+			"every reader must be built on the KCL; with Lambda, Firehose or another de-aggregator set kinesis.aggregate: key")
+	}
 	if s.Config.Kinesis.Format != string(kinesisstream.Raw) {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 
 	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
 )
 
 // A config is the configuration file. Its tags are the one place that says what a setting
@@ -45,9 +46,21 @@ type kinesisConfig struct {
 	Codec       string       `json:"codec,omitempty" default:"json" enum:"json,cbor,sdk" jsonschema:"how records travel: json and cbor by bridge's own code, sdk by the SDK's"`
 	Aggregation string       `json:"aggregation,omitempty" default:"kcl" enum:"kcl,keep-in-range,keep-all,opaque" jsonschema:"which user records of aggregated (KPL) records are delivered: those that the KCL delivers, those whose keys are in the shard's range, all, or the aggregates as they are"`
 	Format      string       `json:"format,omitempty" enum:"raw,kpl,envelope" jsonschema:"how records stand in the stream: one Kinesis record each (raw), aggregated as by the KPL (kpl), or several with all that Kafka records have (envelope); required for kafka-to-kinesis, without a default"`
+	Aggregate   string       `json:"aggregate,omitempty" default:"key" enum:"key,shard" jsonschema:"format kpl: whether an aggregate holds records of one key, which is right for every reader, or of any keys of one shard (shard), which is only for applications built on the KCL: others read records again that a reshard put into another shard"`
 	WrittenBy   string       `json:"written_by,omitempty" default:"producers" enum:"producers,bridge" jsonschema:"kinesis-to-kafka: whether producers of their own write the stream, or a bridge does, whose partition keys, headers, null values and times are then turned back into what they were"`
 	Create      createConfig `json:"create,omitzero" jsonschema:"kafka-to-kinesis: how the stream is created if it does not exist"`
 }
+
+// writes is how the mirror packs what it writes.
+func (k *kinesisConfig) writes() kinesisstream.Format {
+	if k.Aggregate == aggregateShard {
+		return kinesisstream.KPLShard
+	}
+	return kinesisstream.Format(k.Format)
+}
+
+// aggregateShard is the value of kinesis.aggregate for many keys in one aggregate.
+const aggregateShard = "shard"
 
 type createConfig struct {
 	Mode          string   `json:"mode,omitempty" default:"on-demand" enum:"on-demand,provisioned" jsonschema:"capacity mode"`

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge/metrics"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
 )
 
 // A checker judges settings against each other.
@@ -260,6 +261,9 @@ func (c *checker) direction() {
 	}
 	if _, err := time.Parse(time.RFC3339, c.Start); err != nil && c.Start != oldest && c.Start != "latest" {
 		c.fault("start", "", "%q is not %s, latest or a time such as 2026-01-31T00:00:00Z", c.Start, oldest)
+	}
+	if c.Kinesis.Aggregate == aggregateShard && (c.Direction != kafkaToKinesis || c.Kinesis.Format != string(kinesisstream.KPL)) {
+		c.fault("kinesis.aggregate", "", "shard is for kafka-to-kinesis with kinesis.format kpl only")
 	}
 	if c.Direction != kafkaToKinesis {
 		// Any number of partitions will do to see whether the words are right.

@@ -304,7 +304,7 @@ func (r *mirrorRun) configured(p *state.Pinned) error {
 	p.Keymap = keys.Name()
 	p.Start, p.Tasks, p.ConfigHash = r.Config.Start, r.Config.Tasks, r.Config.hash()
 	if r.Config.Direction == kafkaToKinesis {
-		p.Format = r.Config.Kinesis.Format
+		p.Format = string(r.Config.Kinesis.writes())
 	}
 	return nil
 }

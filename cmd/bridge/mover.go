@@ -168,11 +168,14 @@ func (m *mover) mirror(ctx context.Context, watch *bridge.Watch) (*mirror.Mirror
 		Workflow: m.workflow.Name, Key: m.workflow.Key, Epoch: m.workflow.Epoch, Source: m.source, Target: m.target,
 	})
 	out.Sink, err = m.kinesis.Sink(ctx, kinesisstream.SinkConfig{
-		Format: kinesisstream.Format(m.Config.Kinesis.Format), Stamp: onStream,
+		Format: m.Config.Kinesis.writes(), Stamp: onStream,
 		Ledger: m.session.Ledger(m.source), Tagger: bridge.NewTagger(m.workflow.Key, "digest"), Watch: watch,
 		PutTimeout:    time.Duration(m.Config.PutTimeout),
 		AcceptHeaders: m.accepts("headers"), AcceptTombstones: m.accepts("tombstones"),
 		Rewind: func(n int64) { out.Rewound(n) },
+		Misplaced: func(n int) {
+			m.Log.Info("an aggregate came to a shard that not all of its keys belong to, where the KCL drops it: it is put again", "records", n)
+		},
 	})
 	return out, err
 }
@@ -193,7 +196,7 @@ func (p *pair) reading(w state.Workflow) kinesisstream.SourceConfig {
 	stamp := bridge.StampConfig{Workflow: w.Name, Key: w.Key, Epoch: w.Epoch, Target: p.source, Known: []bridge.Identity{p.target}}
 	if p.Config.Direction == kafkaToKinesis {
 		stamp.Source, stamp.Target, stamp.Known = p.source, p.target, nil
-		c.Aggregation, c.Restore = kpl.KeepAll, p.Config.Kinesis.Format != string(kinesisstream.Raw)
+		c.Aggregation, c.Restore = p.Config.Kinesis.writes().ReadBy(), p.Config.Kinesis.Format != string(kinesisstream.Raw)
 	}
 	c.Stamp = bridge.NewStamp(stamp)
 	return c

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
-	"github.com/kinesis-msk-bridge/bridge/kpl"
 	"github.com/kinesis-msk-bridge/bridge/positions"
 	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
@@ -69,7 +68,7 @@ func extentOf(s bridge.Partition, entries []positions.Entry, index []bridge.Inde
 // whether records may have expired since it began.
 func (r *relocation) readShards(ctx context.Context, shards []bridge.Partition) (map[string][]positions.Entry, bool, error) {
 	source := r.kinesis.Source(kinesisstream.SourceConfig{
-		Aggregation: kpl.KeepAll, Restore: true, Stamp: bridge.NewStamp(bridge.StampConfig{
+		Aggregation: r.Config.Kinesis.writes().ReadBy(), Restore: true, Stamp: bridge.NewStamp(bridge.StampConfig{
 			Workflow: r.workflow.Name, Key: r.workflow.Key, Epoch: r.workflow.Epoch, Source: r.topic.Identity(), Target: r.stream,
 		}),
 	})

@@ -165,7 +165,7 @@ func (s *survey) plan() (planResult, error) {
 		r.Partitions = k.Kafka.Partitions
 	}
 	if k.Direction == kafkaToKinesis {
-		r.Source, r.Target, r.Format = r.Target, r.Source, k.Kinesis.Format
+		r.Source, r.Target, r.Format = r.Target, r.Source, string(k.Kinesis.writes())
 		r.Created = s.stream.ARN == ""
 		r.Formats = s.formats()
 	}
@@ -211,10 +211,11 @@ func (s *survey) formats() []formatRow {
 	single := s.rawCapacity()
 	// A packed record takes the place of one: as many as fit into what is packed at a time.
 	packed := float64(time.Second) / float64(max(orLatency(s.kinesisRTT), time.Microsecond)) * float64(min(packRecords, packBytes/max(m.Median, 1)))
-	chosen := kinesisstream.Format(s.Config.Kinesis.Format)
+	chosen := s.Config.Kinesis.writes()
 	return []formatRow{
 		{"raw", chosen == kinesisstream.Raw, single, append(lost, "timestamps"), "any consumer"},
 		{"kpl", chosen == kinesisstream.KPL, packed, nil, "consumers that de-aggregate, as the KCL does; a null value reads as an empty one there"},
+		{"kpl, aggregate: shard", chosen == kinesisstream.KPLShard, packed, nil, "consumers on the KCL only: Lambda, Firehose and other de-aggregators read records twice after a reshard"},
 		{"envelope", chosen == kinesisstream.Envelope, packed, nil, "consumers that know the envelope"},
 	}
 }

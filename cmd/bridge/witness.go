@@ -143,13 +143,14 @@ func (p *pair) compare(ctx context.Context, w state.Workflow, v *verify.Verifier
 			return nil, err
 		}
 	}
+	reading.ManyKeys = p.Config.Direction == kafkaToKinesis && p.Config.Kinesis.writes() == kinesisstream.KPLShard
 	stream := p.kinesis.Source(reading)
 	if p.Config.Direction == kinesisToKafka {
 		v.Source, v.Target, v.Format = stream, topic, "header"
 		v.Keeps = verify.Keeps{Time: p.topic.TimestampType != "LogAppendTime", Headers: true, Nulls: true}
 		return v, nil
 	}
-	v.Source, v.Target, v.Format = topic, stream, p.Config.Kinesis.Format
+	v.Source, v.Target, v.Format = topic, stream, string(p.Config.Kinesis.writes())
 	if f := kinesisstream.Format(v.Format); f != kinesisstream.Raw {
 		// They carry their coordinates and all the rest.
 		v.Keeps = verify.Keeps{Time: true, Headers: true, Nulls: true}

@@ -31,15 +31,16 @@ func records(n, keys int, value func(i int) string) []bridge.Record {
 	return out
 }
 
-var formats = []kinesisstream.Format{kinesisstream.Raw, kinesisstream.KPL, kinesisstream.Envelope}
+var formats = []kinesisstream.Format{kinesisstream.Raw, kinesisstream.KPL, kinesisstream.KPLShard, kinesisstream.Envelope}
 
 func distinct(i int) string { return strconv.Itoa(i) }
 
 // A worker is one life of a process.
 type worker struct {
-	sink    *kinesisstream.Sink
-	stamp   *bridge.Stamp
-	rewinds chan struct{} // one for each copy
+	sink      *kinesisstream.Sink
+	stamp     *bridge.Stamp
+	rewinds   chan struct{} // one for each copy
+	misplaced atomic.Int64  // records that were put again
 }
 
 // patience bounds a put. It is long where no put is to be given up, since one that is only
@@ -61,6 +62,7 @@ func open(ctx context.Context, t testing.TB, c *kinesisstream.Client, log *memst
 	w.sink, err = c.Sink(ctx, kinesisstream.SinkConfig{
 		Format: format, Stamp: w.stamp,
 		Ledger: log.Open(), Tagger: bridge.NewTagger(bridge.WorkflowKey{1}, "ledger"), PutTimeout: patience, ReadDelay: time.Millisecond,
+		Misplaced: func(n int) { w.misplaced.Add(int64(n)) },
 		Rewind: func(n int64) {
 			for range n {
 				w.rewinds <- struct{}{}
@@ -108,7 +110,7 @@ func pageOf(format kinesisstream.Format) int {
 	return 20
 }
 
-// stored returns the values of each key in the order of a reader, parents first.
+// stored returns the values of each key in the order of a reader on the KCL, parents first.
 func stored(t testing.TB, st *kinesistest.Stream) map[string][]string {
 	t.Helper()
 	out := map[string][]string{}
@@ -117,30 +119,33 @@ func stored(t testing.TB, st *kinesistest.Stream) map[string][]string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		keys, err := kpl.ParseHashRange(shard.FirstHash, shard.LastHash)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, r := range recs {
-			out[r.Key] = append(out[r.Key], values(t, r)...)
+			for _, u := range users(t, keys, r) {
+				out[string(u.Key)] = append(out[string(u.Key)], string(u.Data))
+			}
 		}
 	}
 	return out
 }
 
-// values takes a Kinesis record apart, whatever it is.
-func values(t testing.TB, r kinesistest.Record) (out []string) {
+// users takes a Kinesis record of a shard apart, whatever it is.
+func users(t testing.TB, keys kpl.HashRange, r kinesistest.Record) (out []kpl.UserRecord) {
 	t.Helper()
 	if recs, err := envelope.Decode(r.Data); err == nil {
-		for _, r := range recs {
-			out = append(out, string(r.Value))
+		for _, e := range recs {
+			out = append(out, kpl.UserRecord{Key: []byte(r.Key), Data: e.Value})
 		}
 		return out
 	}
-	x, err := kpl.Expand(kpl.KCL, kpl.FullRange(), []byte(r.Key), r.Data)
+	x, err := kpl.Expand(kpl.KCL, keys, []byte(r.Key), r.Data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, u := range x.Records {
-		out = append(out, string(u.Data))
-	}
-	return out
+	return x.Records
 }
 
 // expect fails unless every key holds its values, once, in order.

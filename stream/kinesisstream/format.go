@@ -19,6 +19,10 @@ const (
 	// consumers built on the KCL take apart. Headers, null values, time and coordinate are
 	// in tags, which they do not see.
 	KPL Format = "kpl"
+	// KPLShard is like KPL, but an aggregate holds whatever waits for one shard, of any keys.
+	// One that a reshard has put into another shard is put again, since the KCL drops it.
+	// Only readers that do the same read each record once.
+	KPLShard Format = "kpl, aggregate: shard"
 	// Envelope puts such a run as one envelope; see package envelope.
 	Envelope Format = "envelope"
 )
@@ -31,8 +35,9 @@ type codec interface {
 	// check says why a record can never be put, in a Kinesis record of at most limit bytes,
 	// its key among them.
 	check(r *bridge.Record, limit int) error
-	// pack makes the data of one Kinesis record of the first of recs, which have one key and
-	// were checked. It takes at least one, and more up to max bytes.
+	// pack makes the data of one Kinesis record of the first of recs, which were checked and
+	// have one key, or in the format KPLShard any. It takes at least one, and more up to max
+	// bytes.
 	pack(recs []*bridge.Record, max int) (data []byte, n int)
 	// mark is what a record is known by when it is read back.
 	mark(r *bridge.Record) mark
@@ -53,12 +58,20 @@ func newCodec(c *SinkConfig) (codec, error) {
 	switch c.Format {
 	case Raw, "":
 		return &rawCodec{c}, nil
-	case KPL:
+	case KPL, KPLShard:
 		return &kplCodec{stamp: c.Stamp}, nil
 	case Envelope:
 		return &envelopeCodec{stamp: c.Stamp}, nil
 	}
-	return nil, fmt.Errorf("format %q of a stream: want %s, %s or %s", c.Format, Raw, KPL, Envelope)
+	return nil, fmt.Errorf("format %q of a stream: want %q, %q, %q or %q", c.Format, Raw, KPL, KPLShard, Envelope)
+}
+
+// ReadBy is which user records of a stream in this format its readers are given.
+func (f Format) ReadBy() kpl.Mode {
+	if f == KPLShard {
+		return kpl.KCL
+	}
+	return kpl.KeepAll
 }
 
 // checkKey says why a key is no partition key.

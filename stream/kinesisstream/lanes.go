@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/kpl"
 )
 
 // A queue holds what waits to be put, by partition key. PutRecords may store a record and
@@ -30,6 +31,9 @@ type lane struct {
 	first, last *item
 	busy        bool  // the first records are ready or under way
 	next        *lane // while it is spare
+
+	hash   kpl.HashKey // of key, once it was asked for
+	hashed bool
 }
 
 // An item is one record of one Write.
@@ -134,17 +138,28 @@ func (q *queue) offer(l *lane) {
 	}
 }
 
-// A parcel is one Kinesis record of a PutRecords: the first records of a lane.
+// A parcel is one Kinesis record of a PutRecords: the first records of a lane, under whose
+// key it is put, and in the format KPLShard those of more lanes behind them.
 type parcel struct {
-	*lane
-	n    int // records in it
+	part
+	more []part
 	data []byte
 }
 
-// take removes as many lanes from ready as one PutRecords can carry parcels of.
-func (q *queue) take(c codec) []parcel {
+// A part is the first n records of a lane.
+type part struct {
+	*lane
+	n int
+}
+
+// take removes as many lanes from ready as one PutRecords can carry parcels of. Lanes are
+// put together by what home says of them; nil is each by itself.
+func (q *queue) take(c codec, home func(*lane) string) []parcel {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if home != nil {
+		return q.takeHomes(c, home)
+	}
 	var batch []parcel
 	size, most := 0, maxParcel
 	if c.ledgered() {
@@ -156,7 +171,7 @@ func (q *queue) take(c codec) []parcel {
 		if size += len(l.key) + len(data); size > maxPutBytes {
 			break
 		}
-		batch = append(batch, parcel{l, n, data})
+		batch = append(batch, parcel{part: part{l, n}, data: data})
 	}
 	q.ready = q.ready[len(batch):]
 	return batch
@@ -178,28 +193,44 @@ func (q *queue) resolve(batch []parcel, acks []bridge.Ack) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i, p := range batch {
-		if acks[i].Err == nil {
-			p.stored(p.n, acks[i])
-		} else {
-			p.refused(acks[i])
+		q.settle(p.part, acks[i], 0)
+		sub := p.n
+		for _, other := range p.more {
+			q.settle(other, acks[i], sub)
+			sub += other.n
 		}
-		p.busy = false
-		if p.first == nil {
-			delete(q.lanes, p.key)
-			p.lane.next, q.spare = q.spare, p.lane
-			continue
-		}
-		q.offer(p.lane)
 	}
 }
 
-// stored takes the first n records out of the lane, as stored in one parcel.
-func (l *lane) stored(n int, ack bridge.Ack) {
+// settle gives the records of one part their fate; the first of them is number sub of its
+// parcel.
+func (q *queue) settle(p part, ack bridge.Ack, sub int) {
+	if ack.Err == nil {
+		p.stored(p.n, ack, sub)
+	} else {
+		p.refused(ack)
+	}
+	q.free(p.lane)
+}
+
+// free lets a lane go on of which nothing is under way any more.
+func (q *queue) free(l *lane) {
+	l.busy = false
+	if l.first == nil {
+		delete(q.lanes, l.key)
+		l.next, q.spare = q.spare, l
+		return
+	}
+	q.offer(l)
+}
+
+// stored takes the first n records out of the lane, as stored in one parcel from sub on.
+func (l *lane) stored(n int, ack bridge.Ack, sub int) {
 	for i := range n {
 		it := l.first
 		l.first = it.next
 		*it.ack = ack
-		it.ack.Position.Sub = uint32(i)
+		it.ack.Position.Sub = uint32(sub + i)
 		it.of.finish()
 	}
 }

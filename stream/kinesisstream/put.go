@@ -24,8 +24,7 @@ func (s *Sink) round(ctx context.Context, batch []parcel) error {
 	out, err := s.put(ctx, batch, deadline)
 	switch {
 	case err == nil && len(out.Records) == len(batch):
-		s.answered(batch, entry, out.Records)
-		return nil
+		return s.answered(ctx, batch, entry, out.Records)
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil && !uncertain(err):
@@ -91,7 +90,7 @@ func (s *Sink) put(ctx context.Context, batch []parcel, deadline time.Time) (*ki
 }
 
 // answered deals with the answer to one put, record by record.
-func (s *Sink) answered(batch []parcel, entry bridge.Position, results []types.PutRecordsResultEntry) {
+func (s *Sink) answered(ctx context.Context, batch []parcel, entry bridge.Position, results []types.PutRecordsResultEntry) error {
 	acks := make([]bridge.Ack, len(batch))
 	for i := range results {
 		r := &results[i]
@@ -105,7 +104,12 @@ func (s *Sink) answered(batch []parcel, entry bridge.Position, results []types.P
 		}
 		acks[i].Err = fmt.Errorf("put record: %s: %w", aws.ToString(r.ErrorCode), class)
 	}
+	batch, acks, err := s.atHome(ctx, batch, acks)
+	if err != nil {
+		return err
+	}
 	s.resolve(batch, entry, acks)
+	return nil
 }
 
 // resolve passes on what became of one put: to the ledger with its next entry, and to
@@ -120,6 +124,9 @@ func (s *Sink) resolve(batch []parcel, entry bridge.Position, acks []bridge.Ack)
 			a.Log = entry
 			s.advance(a.Partition, a.Position)
 			s.late.own(p.key, a.Partition, a.Position)
+			for _, other := range p.more {
+				s.late.own(other.key, a.Partition, a.Position)
+			}
 		}
 		if s.codec.ledgered() {
 			s.settled = append(s.settled, bridge.Settled{

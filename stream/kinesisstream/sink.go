@@ -18,7 +18,7 @@ type SinkConfig struct {
 	Ledger bridge.Ledger
 	// Tagger makes the digests of the ledger's intents. Required for Raw.
 	Tagger *bridge.Tagger
-	// Stamp makes the provenance that records carry. Required for KPL and Envelope.
+	// Stamp makes the provenance that records carry. Required for all formats but Raw.
 	Stamp *bridge.Stamp
 	// Watch is asked before each put; nil is always alive.
 	Watch *bridge.Watch
@@ -30,6 +30,9 @@ type SinkConfig struct {
 	// AcceptHeaders and AcceptTombstones allow what raw cannot carry to be left out: headers
 	// to be dropped, and null values to be written as empty ones.
 	AcceptHeaders, AcceptTombstones bool
+	// Misplaced is called when n records have come to a shard that they do not belong to, and
+	// are put again, in the format KPLShard. Nil ignores them.
+	Misplaced func(n int)
 	// Rewind is called when n copies of records were found that landed after their first
 	// ones. Nil ignores them.
 	Rewind func(n int64)
@@ -66,6 +69,7 @@ type Sink struct {
 	settled []bridge.Settled           // what the ledger does not know yet
 	ends    map[string]bridge.Position // the last known record of this workflow in each shard
 	late    late
+	homes   homes
 }
 
 var (
@@ -184,7 +188,11 @@ func (s *Sink) step(ctx context.Context) (idle time.Duration, err error) {
 		s.lookForLate(ctx)
 		return 0, nil
 	}
-	if batch := s.queue.take(s.codec); len(batch) > 0 {
+	home, err := s.grouping(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if batch := s.queue.take(s.codec, home); len(batch) > 0 {
 		return 0, s.round(ctx, batch)
 	}
 	if err := s.tell(ctx); err != nil || next.IsZero() {

@@ -42,6 +42,10 @@ type SourceConfig struct {
 	// the last of the headers, and so is that of a user record that is the workflow's own but
 	// for a hash key or an outer key that no mirror gives it; both are Foreign.
 	KeepCopied bool
+	// ManyKeys is for who compares, too: the workflow writes the format KPLShard. Its user
+	// records stand under other outer keys, and those that the mode drops are left out, for
+	// they stand elsewhere, too.
+	ManyKeys bool
 }
 
 // A Source reads a stream. It implements bridge.Source.

@@ -301,7 +301,7 @@ func owns(shard bridge.Partition, keys []string) bool {
 // returns where that is. Unless whole is known, the record at start must still be there,
 // because what stood behind it may have expired with it.
 func (s *Sink) scanShard(ctx context.Context, shard string, start bridge.Start, whole bool, see func(*bridge.Record)) (tip bridge.Position, err error) {
-	r := newReader(s.Client, SourceConfig{Share: 1, Aggregation: kpl.KeepAll, Stamp: s.conf.Stamp}, shard, start)
+	r := newReader(s.Client, SourceConfig{Share: 1, Aggregation: s.conf.Format.ReadBy(), Stamp: s.conf.Stamp}, shard, start)
 	r.proved = r.proved || whole
 	if err := s.readBack(ctx, "read back "+shard, func() error { return r.open(ctx) }); err != nil {
 		return tip, err

@@ -62,7 +62,9 @@ func (u *unpacker) aggregate(out []bridge.Record, base bridge.Record) []bridge.R
 			class = bridge.ErrUndecodable
 		}
 		r.Refused = fmt.Errorf("user record %d of %d: %s: %w", r.Position.Sub, r.Subs, drops[0].Reason, class)
-		out, drops = append(out, r), drops[1:]
+		if drops = drops[1:]; class == bridge.ErrUndecodable || !u.conf.ManyKeys {
+			out = append(out, r)
+		}
 	}
 	for i := range x.Records {
 		for len(drops) > 0 && drops[0].Sub < x.Records[i].Sub {
@@ -71,7 +73,7 @@ func (u *unpacker) aggregate(out []bridge.Record, base bridge.Record) []bridge.R
 		r := user(base, &x.Records[i])
 		if u.conf.Stamp != nil {
 			c := carriedByTags(x.Records[i].Tags)
-			c.moved = x.Records[i].ExplicitHashKey != nil || !bytes.Equal(base.Key, r.Key)
+			c.moved = x.Records[i].ExplicitHashKey != nil || !u.conf.ManyKeys && !bytes.Equal(base.Key, r.Key)
 			u.judge(&r, c)
 		}
 		out = append(out, r)
