@@ -42,6 +42,14 @@ type consumption struct {
 	rows    []int
 	headers [][]byte
 	last    map[string]string // of Kinesis, the last sequence number of each shard
+	users   []user            // of Kinesis, where keys were asked for
+}
+
+// A user is a user record, and where it stood on the stream.
+type user struct {
+	shard, seq string
+	sub        uint32
+	key, value string
 }
 
 func (c consumption) set() map[int]bool {
@@ -139,14 +147,33 @@ type running struct {
 	said  chan string   // what it says, closed once it has ended
 	errs  *bytes.Buffer // to be read once it has ended
 	out   string        // file of what it processed
+	hex   bool          // with keys
+}
+
+// kclUsers is kcl for rows without numbers: what it was given, with the keys, of so many in
+// all.
+func (m *moving) kclUsers(version string, limits map[string]int, all int) consumption {
+	m.t.Helper()
+	limits = maps.Clone(limits)
+	if limits == nil {
+		limits = map[string]int{}
+	}
+	limits["hex"], limits["all"] = 1, all
+	a := m.begin(version, limits)
+	a.quiet()
+	return a.end()
 }
 
 // begin starts an application of that version.
 func (m *moving) begin(version string, limits map[string]int) *running {
 	m.t.Helper()
 	m.forgetLeader()
-	a := &running{m: m, began: time.Now(), said: make(chan string, 10), errs: &bytes.Buffer{}, out: filepath.Join(m.t.TempDir(), "kcl.out")}
-	args := []string{m.app, m.j.stream, m.j.endpoint, m.dynamo.URL(), a.out, "12"}
+	a := &running{m: m, began: time.Now(), said: make(chan string, 10), errs: &bytes.Buffer{}, out: filepath.Join(m.t.TempDir(), "kcl.out"), hex: limits["hex"] > 0}
+	idle := "12"
+	if limits["all"] > 0 {
+		idle = "45" // how long nothing may come before all has
+	}
+	args := []string{m.app, m.j.stream, m.j.endpoint, m.dynamo.URL(), a.out, idle}
 	for _, shard := range slices.Sorted(maps.Keys(limits)) {
 		args = append(args, fmt.Sprintf("%s=%d", shard, limits[shard]))
 	}
@@ -200,9 +227,26 @@ func (a *running) end() consumption {
 	c := consumption{last: map[string]string{}}
 	for f := range fields(a.m.t, a.out) {
 		c.last[f[0]] = f[1]
-		c.rows = append(c.rows, rowNumber(a.m.t, f[3]))
+		if a.hex {
+			c.users = append(c.users, userOf(a.m.t, f))
+		} else {
+			c.rows = append(c.rows, rowNumber(a.m.t, f[3]))
+		}
 	}
 	return c
+}
+
+// userOf reads a line with a key.
+func userOf(t *testing.T, f []string) user {
+	t.Helper()
+	head, tail, _ := strings.Cut(f[3], ":")
+	sub, err := strconv.ParseUint(f[2], 10, 32)
+	key, err2 := hex.DecodeString(head)
+	value, err3 := hex.DecodeString(tail)
+	if err := errors.Join(err, err2, err3); err != nil {
+		t.Fatalf("the application said %q: %v", f, err)
+	}
+	return user{shard: f[0], seq: f[1], sub: uint32(sub), key: string(key), value: string(value)}
 }
 
 func (m *moving) run(cmd *exec.Cmd) {
@@ -223,7 +267,7 @@ func fields(t *testing.T, file string) func(func([]string) bool) {
 	}
 	return func(yield func([]string) bool) {
 		lines := bufio.NewScanner(bytes.NewReader(b))
-		lines.Buffer(nil, 1<<20)
+		lines.Buffer(nil, 8<<20)
 		for lines.Scan() {
 			if !yield(strings.SplitN(lines.Text(), "\t", 4)) {
 				return
@@ -550,7 +594,7 @@ func filtered(t *testing.T, c consumption, cut map[string]string) (out consumpti
 // the middle, and a real application begins on the new stream. It is moved back, too.
 func TestIntegrationConsumersMoveToANewStream(t *testing.T) {
 	d := startDynamoDB(t)
-	for _, format := range []string{"raw", "kpl"} {
+	for _, format := range []string{"raw", "kpl", "kpl, aggregate: shard"} {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()
 			m, before, plan, rows := toNewStream(t, d, format)
@@ -593,6 +637,9 @@ func toNewStream(t *testing.T, d *servers.DynamoDB, format string) (m *moving, b
 	produce(t.Context(), t, bench.kafka.Brokers(), topic, rows, 6, 0)
 	j := newJob(t, toKinesis, srv, unique("new"), topic)
 	j.format = format
+	if kind, of, ok := strings.Cut(format, ", aggregate: "); ok {
+		j.format, j.aggregate = kind, of
+	}
 	m = newMoving(t, j, d)
 	j.catchUp("state")
 	m.stream = srv.Stream(j.stream)

@@ -6,6 +6,7 @@ package integration
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -88,7 +89,10 @@ type job struct {
 	shards    int    // of a stream to be created; 4 if zero
 	format    string // of the stream's records; raw if empty
 	restores  bool   // a mirror wrote the source stream
-	more      string // further lines of the configuration
+	// aggregation is what is delivered of aggregates, kcl if empty; aggregate is what they are
+	// made of, key if empty.
+	aggregation, aggregate string
+	more                   string // further lines of the configuration
 }
 
 // newJob makes one over a Kinesis and the shared Kafka.
@@ -117,11 +121,11 @@ func (j *job) config(state string) string {
 	}
 	text := fmt.Sprintf(`workflow: %s
 direction: %s
-kinesis: {stream: %s, region: us-east-1, endpoint_url: "%s", format: %s, written_by: %s, create: {mode: provisioned, shards: %d}}
+kinesis: {stream: %s, region: us-east-1, endpoint_url: "%s", format: %s, aggregation: %s, aggregate: %s, written_by: %s, create: {mode: provisioned, shards: %d}}
 kafka: {brokers: ["%s"], topic: %s, %sreplication_factor: %d}
 put_timeout: 1s
 state: "file:%s"
-`, j.workflow, j.direction, j.stream, j.endpoint, format, by, max(j.shards, 4), strings.Join(j.brokers, `","`), j.topic, partitions, max(j.replicas, 1), filepath.Join(j.dir, state))
+`, j.workflow, j.direction, j.stream, j.endpoint, format, cmp.Or(j.aggregation, "kcl"), cmp.Or(j.aggregate, "key"), by, max(j.shards, 4), strings.Join(j.brokers, `","`), j.topic, partitions, max(j.replicas, 1), filepath.Join(j.dir, state))
 	if j.direction == toKinesis && format == "raw" {
 		text += "accept_loss: [timestamp]\n"
 	}
@@ -309,6 +313,8 @@ type result struct {
 			Present int64 `json:"already_present"`
 			Rewind  int64 `json:"rewind"`
 			Foreign int64 `json:"foreign_provenance"`
+			Letters int64 `json:"dead_lettered"`
+			Dropped int64 `json:"dropped_by_policy"`
 		} `json:"counts"`
 	} `json:"result"`
 	Error struct{ Message, Hint string } `json:"error"`

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs by name what the real servers of the integration tests need and this machine
-# lacks: Java and Maven for Apache Kafka, Node and Python for the other Kinesis servers,
+# lacks: Java and Maven for Apache Kafka, Node and Python for the other Kinesis servers and
+# for a de-aggregator,
 # what looks at the pages of reports (Chromium with fonts, pdftotext), and then the
 # servers themselves.
 set -euo pipefail

@@ -3,10 +3,12 @@
 // has processed what it is allowed of every shard that it can reach, or was idle for a while.
 // It then renews its leases until its standard input ends.
 //
-//   java -cp 'jars/*' KclConsumer.java APP STREAM KINESIS DYNAMODB OUT IDLE-SECONDS [SHARD=LIMIT...]
+//   java -cp 'jars/*' KclConsumer.java APP STREAM KINESIS DYNAMODB OUT IDLE-SECONDS [SHARD=LIMIT...] [all=N] [hex=1]
 //
-// A shard without a limit is read to its end. Lines are: shard, sequence number,
-// sub-sequence number, and the value.
+// A shard without a limit is read to its end. If it is told how many records there are for
+// it in all, it is quiet soon behind the last of them. Lines are: shard, sequence number,
+// sub-sequence number, and the value, or if hex is asked for the key, a colon and the value
+// in hexadecimal.
 
 import java.io.PrintWriter;
 import java.net.URI;
@@ -33,11 +35,12 @@ public class KclConsumer {
   static final Map<String, Integer> limits = new HashMap<>();
   static final AtomicLong lastWork = new AtomicLong(System.nanoTime());
   static final AtomicBoolean began = new AtomicBoolean();
+  static final Map<String, Integer> done = new ConcurrentHashMap<>(); // also of a lease that was lost and taken again
+  static final AtomicInteger processed = new AtomicInteger();
   static PrintWriter out;
 
   static class Processor implements ShardRecordProcessor {
     String shard;
-    int done;
 
     public void initialize(InitializationInput in) {
       shard = in.shardId();
@@ -48,16 +51,18 @@ public class KclConsumer {
       try {
         for (KinesisClientRecord r : in.records()) {
           Integer limit = limits.get(shard);
-          if (limit != null && done >= limit) return;
+          int before = done.getOrDefault(shard, 0);
+          if (limit != null && before >= limit) return;
           byte[] value = new byte[r.data().remaining()];
           r.data().duplicate().get(value);
           synchronized (out) {
-            out.println(shard + "\t" + r.sequenceNumber() + "\t" + r.subSequenceNumber() + "\t" + new String(value, StandardCharsets.UTF_8));
+            out.println(shard + "\t" + r.sequenceNumber() + "\t" + r.subSequenceNumber() + "\t" + text(r.partitionKey(), value));
             out.flush();
           }
-          done++;
+          done.put(shard, before + 1);
+          processed.incrementAndGet();
           begin();
-          if (limit != null && done == limit) in.checkpointer().checkpoint(r.sequenceNumber(), r.subSequenceNumber());
+          if (limit != null && before + 1 == limit) in.checkpointer().checkpoint(r.sequenceNumber(), r.subSequenceNumber());
         }
         if (limits.get(shard) == null && !in.records().isEmpty()) {
           KinesisClientRecord r = in.records().get(in.records().size() - 1);
@@ -73,7 +78,7 @@ public class KclConsumer {
     public void shardEnded(ShardEndedInput in) {
       try {
         Integer limit = limits.get(shard);
-        if (limit != null && done >= limit) {
+        if (limit != null && done.getOrDefault(shard, 0) >= limit) {
           new CountDownLatch(1).await(); // it never says that the shard is over
         }
         in.checkpointer().checkpoint();
@@ -84,6 +89,12 @@ public class KclConsumer {
     }
 
     public void shutdownRequested(ShutdownRequestedInput in) {}
+  }
+
+  static String text(String key, byte[] value) {
+    if (!limits.containsKey("hex")) return new String(value, StandardCharsets.UTF_8);
+    HexFormat hex = HexFormat.of();
+    return hex.formatHex(key.getBytes(StandardCharsets.UTF_8)) + ":" + hex.formatHex(value);
   }
 
   static void begin() {
@@ -120,7 +131,8 @@ public class KclConsumer {
     while (true) {
       Thread.sleep(100);
       long quiet = System.nanoTime() - lastWork.get();
-      if (began.get() && quiet > idle * 1_000_000_000L) break;
+      long patience = processed.get() >= limits.getOrDefault("all", Integer.MAX_VALUE) ? Math.min(idle, 3) : idle;
+      if (began.get() && quiet > patience * 1_000_000_000L) break;
       if (System.nanoTime() - start > 180_000_000_000L) {
         System.err.println("it took no lease in 180 s");
         Runtime.getRuntime().halt(1);

@@ -21,8 +21,11 @@ func kclJars(ctx context.Context, version string) (string, error) {
 	if version == KCL1 { // of another group, and on another SDK
 		return fromMaven(ctx, "kcl-"+version, [3]string{"com.amazonaws", "amazon-kinesis-client", version})
 	}
-	return fromMaven(ctx, "kcl-"+version,
+	return fromMaven(ctx, "kcl-"+version+"-jaxb",
 		[3]string{"software.amazon.kinesis", "amazon-kinesis-client", version},
+		// A part of Java 8 that Java 11 no longer has, and without which the library throws at
+		// what it only logs.
+		[3]string{"javax.xml.bind", "jaxb-api", "2.3.1"},
 		[3]string{"ch.qos.logback", "logback-classic", "1.3.14"})
 }
 
