@@ -29,6 +29,9 @@ type Batch struct {
 	Behind time.Duration
 	// Asked is when the service was asked for this batch, by the reader's clock.
 	Asked time.Time
+	// End is where the partition ended then: what stands behind Through is at End at the
+	// furthest. Zero if the service did not say.
+	End Position
 	// Ended says that the partition gets no more records and that this batch is the last.
 	Ended bool
 }

@@ -154,6 +154,9 @@ func (t *env) next(r bridge.Reader, partition string) bridge.Batch {
 
 func (t *env) checkBatch(b *bridge.Batch, partition string) {
 	t.Helper()
+	if b.Behind != 0 && !b.Ended && !b.End.IsZero() && !b.End.After(b.Through) {
+		t.Errorf("a batch through %s says that more stands behind it, and that its partition ends at %s", b.Through, b.End)
+	}
 	for i := range b.Records {
 		r := &b.Records[i]
 		if r.Partition != partition {

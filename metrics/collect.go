@@ -12,7 +12,7 @@ import (
 
 // A descs has every metric that is exported.
 type descs struct {
-	build, lag, endToEnd, records, bytes, inflight, suppressed, checkpoint, retries, throttled,
+	build, lag, left, endToEnd, records, letters, bytes, inflight, suppressed, checkpoint, retries, throttled,
 	headroom, blocking, waiting, stalled, partitions, paused, limitRecords, limitBytes *prometheus.Desc
 }
 
@@ -24,8 +24,10 @@ func newDescs(c Config) descs {
 	return descs{
 		build:        prometheus.NewDesc("bridge_build_info", "1, with the version of the program.", []string{"version", "goversion"}, nil),
 		lag:          desc("lag_seconds", "What arrived longer ago than this is on the target: how far the last page was behind, and the time since. Absent where not known.", "partition"),
+		left:         desc("lag_records", "Records of the source behind those that are on the target, at most, when the last page was read: known of Kafka, and of a shard that was read to its tip.", "partition"),
 		endToEnd:     desc("end_to_end_lag_seconds", "From arrival at the source to acknowledgement by the target; the records of a page are spread evenly between its oldest and its newest."),
 		records:      desc("records_total", "What became of the records that were read, since the workflow began.", "outcome"),
+		letters:      desc("dead_letter_total", "Dead letters that this process put, by why a record cannot be carried.", "reason"),
 		bytes:        desc("bytes_total", "Bytes of keys, values and headers that this process wrote to the target."),
 		inflight:     desc("inflight_records", "Records that were given to the target and are not acknowledged."),
 		suppressed:   desc("duplicates_suppressed_total", "Records that were found on the target after a restart and not written again, since the workflow began."),
@@ -35,7 +37,7 @@ func newDescs(c Config) descs {
 		headroom:     desc("retention_headroom_seconds", "Until the source drops the oldest record that is not on the target, if nothing moves. Absent where not known.", "partition"),
 		blocking:     desc("blocking_parents", "Shards whose end is not checkpointed yet and that others wait for."),
 		waiting:      desc("waiting_partitions", "Shards that wait for the end of a parent."),
-		stalled:      desc("stalled_lanes", "Partitions of which no page was done for a minute although they are to be read."),
+		stalled:      desc("stalled_lanes", "Partitions of which no page was done for a minute, and neither a pause nor a bound nor a parent is why."),
 		partitions:   desc("partitions", "Source partitions that have not ended."),
 		paused:       desc("paused", "1 while the intake is paused."),
 		limitRecords: desc("limit_records_per_second", "Bound on what is read; 0 is none."),
@@ -44,7 +46,7 @@ func newDescs(c Config) descs {
 }
 
 func (d *descs) all() []*prometheus.Desc {
-	return []*prometheus.Desc{d.build, d.lag, d.endToEnd, d.records, d.bytes, d.inflight, d.suppressed, d.checkpoint, d.retries,
+	return []*prometheus.Desc{d.build, d.lag, d.left, d.endToEnd, d.records, d.letters, d.bytes, d.inflight, d.suppressed, d.checkpoint, d.retries,
 		d.throttled, d.headroom, d.blocking, d.waiting, d.stalled, d.partitions, d.paused, d.limitRecords, d.limitBytes}
 }
 
@@ -93,7 +95,10 @@ func (e *Exporter) collectOwn(now time.Time, gauge, counter emit) {
 		gauge(e.descs.checkpoint, now.Sub(e.checkpoint).Seconds())
 	}
 	counter(e.descs.bytes, float64(e.bytes))
-	for _, op := range []string{"open", "read", "write", "list", "checkpoint", "identify"} {
+	for _, reason := range []string{bridge.ClassOversize, bridge.ClassUndecodable, bridge.ClassUnmappable} {
+		counter(e.descs.letters, float64(e.letters[reason]), reason)
+	}
+	for _, op := range []string{"open", "read", "write", "list", "checkpoint", "identify", "dead letter"} {
 		counter(e.descs.retries, float64(e.retries[op]), op)
 	}
 	counter(e.descs.throttled, e.throttled.Seconds())
@@ -109,8 +114,8 @@ func (e *Exporter) collectPartitions(p mirror.Progress, now time.Time, gauge emi
 	e.mu.Lock()
 	retention := e.retention
 	e.mu.Unlock()
-	parents := map[string]bool{}
-	var waiting, stalled, open float64
+	troubles, parents := e.Troubles(), map[string]bool{}
+	var waiting, stuck, open float64
 	for _, part := range p.Partitions {
 		if part.Ended {
 			continue
@@ -122,8 +127,11 @@ func (e *Exporter) collectPartitions(p mirror.Progress, now time.Time, gauge emi
 		for _, parent := range part.Waiting {
 			parents[parent] = true
 		}
-		if e.Stalled(part, now) {
-			stalled++
+		if stalled(part, troubles[part.Partition], now) {
+			stuck++
+		}
+		if part.Left >= 0 {
+			gauge(e.descs.left, float64(part.Left), part.Partition)
 		}
 		behind, known := Behind(part, now)
 		if !known {
@@ -137,7 +145,7 @@ func (e *Exporter) collectPartitions(p mirror.Progress, now time.Time, gauge emi
 	gauge(e.descs.partitions, open)
 	gauge(e.descs.waiting, waiting)
 	gauge(e.descs.blocking, float64(len(parents)))
-	gauge(e.descs.stalled, stalled)
+	gauge(e.descs.stalled, stuck)
 }
 
 // Behind bounds how old a record can be that is not on the target: how far the last page
@@ -149,19 +157,19 @@ func Behind(p mirror.PartitionProgress, now time.Time) (time.Duration, bool) {
 	return p.Lag + max(now.Sub(p.Asked), 0), true
 }
 
-// Stalled reports whether a partition is to be read and is not: no page of it was done
-// for a minute, and neither a pause nor a parent nor a bound explains it.
-func (e *Exporter) Stalled(p mirror.PartitionProgress, now time.Time) bool {
-	if p.Ended || len(p.Waiting) > 0 || e.limits() != (mirror.Limits{}) {
+// stalled reports whether a partition is to be read and is not, or what was read does not
+// get to the target: every try failed for a minute, a page has been on its way for one, or
+// none was done for one and neither a pause nor a parent nor a bound explains it.
+func stalled(p mirror.PartitionProgress, t Trouble, now time.Time) bool {
+	switch {
+	case p.Ended || len(p.Waiting) > 0 || p.Since.IsZero():
 		return false
+	case t.Last.Sub(t.Since) > stallAfter:
+		return true
+	case !p.Carrying.IsZero():
+		return now.Sub(p.Carrying) > stallAfter
 	}
-	if !p.Asked.IsZero() {
-		return now.Sub(p.Asked) > stallAfter
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	t, tries := e.troubles[p.Partition]
-	return tries && now.Sub(t.Since) > stallAfter
+	return now.Sub(p.Since)-p.Held > stallAfter
 }
 
 // outcomes are the counts by what became of records; read is the sum of those that

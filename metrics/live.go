@@ -26,10 +26,15 @@ type LivePart struct {
 	// BehindSeconds bounds how old a record can be that is not on the target; null if
 	// the source did not say.
 	BehindSeconds *float64 `json:"behind_seconds"`
+	// BehindRecords bounds how many such records there were when the last page was read;
+	// null if the source did not say.
+	BehindRecords *int64   `json:"behind_records"`
 	Ended         bool     `json:"ended,omitempty"`
 	Waiting       []string `json:"waiting_for,omitempty"` // parents
 	Stalled       bool     `json:"stalled,omitempty"`
-	Trouble       *Trouble `json:"trouble,omitempty"`
+	// CarryingSeconds is for how long a page has been on its way to the target.
+	CarryingSeconds float64  `json:"carrying_seconds,omitempty"`
+	Trouble         *Trouble `json:"trouble,omitempty"`
 }
 
 // Live says where the mirror stands now.
@@ -50,10 +55,16 @@ func (e *Exporter) Live(workflow string) Live {
 }
 
 func (e *Exporter) livePart(part mirror.PartitionProgress, now time.Time, troubles map[string]Trouble) LivePart {
-	out := LivePart{Partition: part.Partition, Ended: part.Ended, Waiting: part.Waiting, Stalled: e.Stalled(part, now)}
+	out := LivePart{Partition: part.Partition, Ended: part.Ended, Waiting: part.Waiting, Stalled: stalled(part, troubles[part.Partition], now)}
 	if d, known := Behind(part, now); known && !part.Ended {
 		s := d.Round(time.Millisecond).Seconds()
 		out.BehindSeconds = &s
+	}
+	if part.Left >= 0 && !part.Ended {
+		out.BehindRecords = &part.Left
+	}
+	if !part.Carrying.IsZero() {
+		out.CarryingSeconds = max(now.Sub(part.Carrying), 0).Round(time.Millisecond).Seconds()
 	}
 	if t, ok := troubles[part.Partition]; ok {
 		out.Trouble = &t

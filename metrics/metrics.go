@@ -43,6 +43,7 @@ type Exporter struct {
 	checkpoint time.Time // of the last one, zero if there was none
 	bytes      int64
 	retries    map[string]int64 // by operation
+	letters    map[string]int64 // dead ones, by class
 	throttled  time.Duration
 	lag        histogram
 	troubles   map[string]Trouble // by partition
@@ -56,13 +57,15 @@ type Trouble struct {
 	Class string `json:"class"`
 	// Since is when it began; it is over once a page is done.
 	Since time.Time `json:"since"`
+	// Last is when it failed last.
+	Last  time.Time `json:"last"`
 	Tries int64     `json:"tries"`
 }
 
 // New returns an Exporter.
 func New(c Config) *Exporter {
 	return &Exporter{
-		config: c, descs: newDescs(c), retries: map[string]int64{}, troubles: map[string]Trouble{},
+		config: c, descs: newDescs(c), retries: map[string]int64{}, letters: map[string]int64{}, troubles: map[string]Trouble{},
 		lag: newHistogram(lagBounds),
 	}
 }
@@ -93,7 +96,7 @@ func (e *Exporter) KeepsFor(d time.Duration) {
 
 // Hooks are those that the mirror must call.
 func (e *Exporter) Hooks() mirror.Hooks {
-	return mirror.Hooks{Checkpoint: e.saved, Retry: e.retry, Carried: e.carried, Ended: e.ended}
+	return mirror.Hooks{Checkpoint: e.saved, Retry: e.retry, Carried: e.carried, Ended: e.ended, DeadLettered: e.buried}
 }
 
 func (e *Exporter) saved(cp bridge.Checkpoint) {
@@ -113,8 +116,9 @@ func (e *Exporter) retry(op, partition string, err error, wait time.Duration) {
 		return
 	}
 	t := e.troubles[partition]
+	t.Last = time.Now()
 	if t.Since.IsZero() {
-		t.Since = time.Now()
+		t.Since = t.Last
 	}
 	t.Op, t.Class = op, class(err)
 	t.Tries++
@@ -144,6 +148,12 @@ func (e *Exporter) carried(c mirror.Carried) {
 	}
 	e.bytes += c.Bytes
 	e.lag.spread(c.Records, now.Sub(c.Newest).Seconds(), now.Sub(c.Oldest).Seconds())
+}
+
+func (e *Exporter) buried(l bridge.DeadLetter) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.letters[l.Class]++
 }
 
 func (e *Exporter) ended(partition string) {

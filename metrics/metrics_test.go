@@ -5,6 +5,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -24,7 +27,7 @@ import (
 
 // names are all that is exported; dashboards and alarms count on them.
 var names = []string{
-	"bridge_build_info", "bridge_lag_seconds", "bridge_end_to_end_lag_seconds", "bridge_records_total", "bridge_bytes_total",
+	"bridge_build_info", "bridge_lag_seconds", "bridge_lag_records", "bridge_end_to_end_lag_seconds", "bridge_records_total", "bridge_dead_letter_total", "bridge_bytes_total",
 	"bridge_inflight_records", "bridge_duplicates_suppressed_total", "bridge_checkpoint_age_seconds", "bridge_retries_total",
 	"bridge_throttle_seconds_total", "bridge_retention_headroom_seconds", "bridge_blocking_parents", "bridge_waiting_partitions",
 	"bridge_stalled_lanes", "bridge_partitions", "bridge_paused", "bridge_limit_records_per_second", "bridge_limit_bytes_per_second",
@@ -90,20 +93,40 @@ const canary = "canary-5f1c"
 
 // mirrored runs a real mirror in fake time over records that hold the canary everywhere.
 func mirrored(t *testing.T, see func(e *metrics.Exporter, m *mirror.Mirror, src *memstream.Stream)) {
+	mirroredOf(t, memstream.Kinesis, func(r *ride) { see(r.e, r.m, r.src) })
+}
+
+// A ride is what mirroredOf runs.
+type ride struct {
+	e        *metrics.Exporter
+	m        *mirror.Mirror
+	src, dst *memstream.Stream
+}
+
+// mirroredOf is mirrored for a source of three partitions of a flavour, in pages of ten at
+// most; all records of a Kafka are in one of them.
+func mirroredOf(t *testing.T, flavour memstream.Flavour, see func(*ride)) {
 	synctest.Test(t, func(t *testing.T) {
-		src := memstream.New(memstream.Config{Flavour: memstream.Kinesis, Name: "source", Partitions: 3, Calm: true})
+		src := memstream.New(memstream.Config{Flavour: flavour, Name: "source", Partitions: 3, Calm: true})
 		dst := memstream.New(memstream.Config{Flavour: memstream.Kafka, Name: "target", Partitions: 2, Calm: true})
 		for i := range 50 {
-			_, err := src.Put(t.Context(), bridge.Record{Key: fmt.Appendf(nil, "%s-%d", canary, i), Value: []byte(canary)})
-			if err != nil {
+			rec := bridge.Record{Key: fmt.Appendf(nil, "%s-%d", canary, i), Value: []byte(canary)}
+			if flavour == memstream.Kafka {
+				rec.Partition = "1"
+			}
+			if _, err := src.Put(t.Context(), rec); err != nil {
 				t.Fatal(err)
 			}
 		}
+		src.SetFaults(tens)
 		gate := &mirror.Gate{}
 		e := metrics.New(metrics.Config{Direction: "kinesis-to-kafka", Stream: "orders", Topic: "orders", Gate: gate, Version: "v1"})
 		m := &mirror.Mirror{
 			Source: src.Source("wf"), Sink: dst.Sink(memstream.SinkConfig{Workflow: "wf", Worker: "w"}), Gate: gate,
 			Checkpoints: memstream.NewCheckpoints(nil).Open(), Keys: byKey{}, Hooks: e.Hooks(),
+		}
+		if flavour == memstream.Kafka {
+			gate.Set(mirror.Limits{RecordsPerSecond: 1})
 		}
 		<-time.After(10 * time.Minute)
 		done := make(chan error, 1)
@@ -111,7 +134,7 @@ func mirrored(t *testing.T, see func(e *metrics.Exporter, m *mirror.Mirror, src 
 		<-time.After(30 * time.Second)
 		e.Follow(m.Progress)
 		e.KeepsFor(24 * time.Hour)
-		see(e, m, src)
+		see(&ride{e, m, src, dst})
 		m.Drain()
 		if err := <-done; err != nil {
 			t.Fatal(err)
@@ -119,11 +142,28 @@ func mirrored(t *testing.T, see func(e *metrics.Exporter, m *mirror.Mirror, src 
 	})
 }
 
-// Every name that is exported is in the list, and every one of the list is exported.
+// tens makes pages of ten records.
+func tens(memstream.Op) memstream.Fault { return memstream.Fault{Most: 10} }
+
+// Every name that is exported is in the list and in the documentation, and every one of
+// those is exported.
 func TestNames(t *testing.T) {
 	mirrored(t, func(e *metrics.Exporter, _ *mirror.Mirror, _ *memstream.Stream) {
 		families, _ := scrape(t, e)
 		sameNames(t, families, names)
+		page, err := os.ReadFile("../docs/metrics.md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var documented []string
+		for _, m := range regexp.MustCompile("`(bridge_[a-z_]+)`").FindAllStringSubmatch(string(page), -1) {
+			documented = append(documented, m[1])
+		}
+		for _, name := range append(documented, names...) {
+			if !slices.Contains(documented, name) || !slices.Contains(names, name) {
+				t.Errorf("%s is not in both the documentation and the list", name)
+			}
+		}
 	})
 }
 
@@ -192,6 +232,109 @@ func TestPauseShows(t *testing.T) {
 			t.Errorf("after an hour of pause the headroom is %g s of 24 hours", v)
 		}
 	})
+}
+
+// A source that can tell says how many records are left; a bound that lets ten records
+// through in ten seconds is no stall, however long it takes.
+func TestRecordsLeft(t *testing.T) {
+	mirroredOf(t, memstream.Kafka, func(r *ride) {
+		<-time.After(5 * time.Second) // between two pages
+		f, _ := scrape(t, r.e)
+		written := value(t, f, "bridge_records_total", "written")
+		if left := value(t, f, "bridge_lag_records", "1"); written < 10 || written > 40 || left != 50-written {
+			t.Errorf("%g records are left of 50, %g are written", left, written)
+		}
+		if p := r.e.Live("orders").Partitions[1]; p.BehindRecords == nil || *p.BehindRecords != 50-int64(written) {
+			t.Errorf("partition %s says %v records behind, %g are written", p.Partition, p.BehindRecords, written)
+		}
+		r.m.Gate.Set(mirror.Limits{BytesPerSecond: 1})
+		for range 20 {
+			<-time.After(time.Minute)
+			f, _ := scrape(t, r.e)
+			if n := value(t, f, "bridge_stalled_lanes", ""); n != 0 {
+				t.Fatalf("%g lanes count as stalled that a bound holds back", n)
+			}
+		}
+		r.m.Gate.Set(mirror.Limits{})
+		<-time.After(time.Minute)
+		f, _ = scrape(t, r.e)
+		for _, partition := range []string{"0", "1"} {
+			if left := value(t, f, "bridge_lag_records", partition); left != 0 {
+				t.Errorf("%g records are left of partition %s, which was read to its end", left, partition)
+			}
+		}
+	})
+}
+
+// A bound or a pause explains that nothing is read, and nothing else: a source that does not
+// answer and a target that takes nothing show all the same.
+func TestBoundHidesNoStall(t *testing.T) {
+	for _, limits := range []mirror.Limits{{RecordsPerSecond: 1}, {BytesPerSecond: 100}, {RecordsPerSecond: 1_000_000}} {
+		mirroredOf(t, memstream.Kinesis, func(r *ride) {
+			r.m.Gate.Set(limits)
+			for i := range 2000 { // so that the bound holds back
+				if _, err := r.src.Put(t.Context(), bridge.Record{Key: fmt.Append(nil, canary, i), Value: []byte(canary)}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			silent := r.e.Live("").Partitions[1].Partition
+			r.src.SetFaults(func(op memstream.Op) memstream.Fault {
+				if op.Kind == memstream.OpRead && op.Partition == silent {
+					return memstream.Fault{Err: bridge.ErrUnreachable}
+				}
+				return memstream.Fault{Most: 10}
+			})
+			<-time.After(10 * time.Minute)
+			f, _ := scrape(t, r.e)
+			if n := value(t, f, "bridge_stalled_lanes", ""); n != 1 {
+				t.Errorf("bound by %+v: %g stalled lanes, one does not answer", limits, n)
+			}
+		})
+	}
+	for _, limits := range []mirror.Limits{{RecordsPerSecond: 1}, {Paused: true}} {
+		mirroredOf(t, memstream.Kinesis, func(r *ride) {
+			r.dst.SetFaults(func(op memstream.Op) memstream.Fault {
+				if op.Kind == memstream.OpAppend {
+					return memstream.Fault{Err: bridge.ErrTransient}
+				}
+				return memstream.Fault{}
+			})
+			if _, err := r.src.Put(t.Context(), bridge.Record{Key: []byte(canary), Value: []byte(canary)}); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(10 * time.Second) // for it to be read
+			r.m.Gate.Set(limits)
+			<-time.After(2 * time.Minute)
+			f, _ := scrape(t, r.e)
+			if n := value(t, f, "bridge_stalled_lanes", ""); n != 1 {
+				t.Errorf("held back by %+v: %g stalled lanes, of one the target takes nothing", limits, n)
+			}
+			for _, p := range r.e.Live("orders").Partitions {
+				if p.Stalled && (p.CarryingSeconds < 60 || p.Trouble == nil || p.Trouble.Op != "write") {
+					t.Errorf("a stalled partition is shown as %+v, %+v", p, p.Trouble)
+				}
+			}
+			r.dst.SetFaults(nil)
+			r.m.Gate.Set(mirror.Limits{})
+		})
+	}
+}
+
+// Dead letters count by why, and nothing of them shows.
+func TestDeadLettersShow(t *testing.T) {
+	e := metrics.New(metrics.Config{})
+	for _, class := range []string{bridge.ClassOversize, bridge.ClassUndecodable, bridge.ClassUndecodable} {
+		e.Hooks().DeadLettered(bridge.DeadLetter{Class: class, Key: []byte(canary), Reason: canary})
+	}
+	f, text := scrape(t, e)
+	for class, want := range map[string]float64{bridge.ClassOversize: 1, bridge.ClassUndecodable: 2, bridge.ClassUnmappable: 0} {
+		if n := value(t, f, "bridge_dead_letter_total", class); n != want {
+			t.Errorf("%g dead letters %s, want %g", n, class, want)
+		}
+	}
+	if strings.Contains(text, canary) {
+		t.Error("a dead letter shows in the metrics")
+	}
 }
 
 // A source that does not answer makes stalled lanes, with a word for why.

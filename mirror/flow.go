@@ -24,6 +24,7 @@ func (r *run) flow(ctx, intake context.Context, part bridge.Partition) error {
 	if r.m.DeadLetters != nil {
 		f.keys = map[bridge.Position][]byte{}
 	}
+	r.tracker.flows(part.ID)
 	if fn := r.m.Hooks.Started; fn != nil {
 		fn(part.ID)
 	}
@@ -112,7 +113,7 @@ func (f *flow) readAhead(intake context.Context, reader bridge.Reader) (pages <-
 
 // read reads one page as soon as it may.
 func (f *flow) read(ctx context.Context, reader bridge.Reader) (page, error) {
-	if err := f.r.m.Gate.pass(ctx); err != nil {
+	if err := f.held(ctx, f.r.m.Gate.pass); err != nil {
 		return page{}, err
 	}
 	p, err := f.r.memory.read(ctx, reader)
@@ -120,15 +121,26 @@ func (f *flow) read(ctx context.Context, reader bridge.Reader) (page, error) {
 		return p, err
 	}
 	f.r.m.Gate.took(p.batch.Records)
-	if err := f.r.m.Gate.hold(ctx); err != nil {
+	if err := f.held(ctx, f.r.m.Gate.hold); err != nil {
 		f.r.memory.release(p)
 		return page{}, err
 	}
 	return p, nil
 }
 
+// held waits for the gate, and lets that be known: it is no stall.
+func (f *flow) held(ctx context.Context, wait func(context.Context) error) error {
+	if f.r.m.Gate == nil {
+		return nil
+	}
+	f.r.tracker.holds(f.part.ID, true)
+	defer f.r.tracker.holds(f.part.ID, false)
+	return wait(ctx)
+}
+
 // carry brings one page to the target and lets it count as done.
 func (f *flow) carry(ctx context.Context, b bridge.Batch) error {
+	f.r.tracker.carries(f.part.ID)
 	w := f.r.tracker.begin()
 	clear(f.keys)
 	var newest time.Time

@@ -65,7 +65,7 @@ type Hooks struct {
 	// Checkpoint is called with each checkpoint that was saved.
 	Checkpoint func(bridge.Checkpoint)
 	// Retry is called before the engine waits to try again; op is "read", "write", "list",
-	// "open" or "dead letter".
+	// "open", "checkpoint", "identify" or "dead letter".
 	Retry func(op, partition string, err error, wait time.Duration)
 	// Started and Ended are called when the flow of a partition begins, and when the
 	// partition's end is durable.

@@ -21,8 +21,17 @@ type Progress struct {
 type PartitionProgress struct {
 	bridge.Row
 	Lag     time.Duration // behind the newest record when last asked; negative if not known
+	Left    int64         // records behind it then, at most; negative if not known
 	Asked   time.Time     // when the source was asked for the last page that is done; zero if never
 	Waiting []string      // parents whose end is not checkpointed yet
+
+	// Since is when its last page was done, or if none was when its flow began; zero
+	// before that.
+	Since time.Time
+	// Held is for how much of the time since Since a Gate held its reads back.
+	Held time.Duration
+	// Carrying is since when a page is on its way to the target; zero if none is.
+	Carrying time.Time
 }
 
 // Progress says where Run stands; it is zero before Run has read its checkpoint. It may
@@ -50,8 +59,11 @@ func (t *tracker) progress() (bridge.Counts, []PartitionProgress) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var out []PartitionProgress
+	now := time.Now()
 	for _, s := range t.rows {
-		out = append(out, PartitionProgress{Row: s.Row, Lag: s.lag, Asked: s.asked})
+		out = append(out, PartitionProgress{
+			Row: s.Row, Lag: s.lag, Left: s.left, Asked: s.asked, Since: s.pace.since, Held: s.pace.heldFor(now), Carrying: s.pace.carrying,
+		})
 	}
 	return t.counts, out
 }

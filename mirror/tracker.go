@@ -30,7 +30,9 @@ type rowState struct {
 	moved   bool          // since the last checkpoint
 	durable bool          // the end is in a saved checkpoint
 	lag     time.Duration // behind the newest record; negative if not known
-	asked   time.Time     // for the last page that is done
+	left    int64         // records behind the last page that is done; negative if not known
+	asked   time.Time     // for that page
+	pace    pace
 }
 
 // An indexState is on its way to the next entry of one target partition.
@@ -76,7 +78,7 @@ func newTracker(cp bridge.Checkpoint, found presence) *tracker {
 		dirty:   true,
 	}
 	for _, row := range cp.Rows {
-		t.rows[row.Partition] = &rowState{Row: row, durable: row.Ended, lag: -1}
+		t.rows[row.Partition] = &rowState{Row: row, durable: row.Ended, lag: -1, left: -1}
 	}
 	for p, at := range cp.Floor.Partitions {
 		t.ends[p] = at
@@ -155,7 +157,7 @@ func (t *tracker) know(parts []bridge.Partition) {
 	defer t.mu.Unlock()
 	for _, p := range parts {
 		if t.rows[p.ID] == nil {
-			t.rows[p.ID] = &rowState{Row: bridge.Row{Partition: p.ID, Parents: p.Parents}, moved: true, lag: -1}
+			t.rows[p.ID] = &rowState{Row: bridge.Row{Partition: p.ID, Parents: p.Parents}, moved: true, lag: -1, left: -1}
 			t.dirty = true
 		}
 	}
@@ -266,7 +268,8 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 	if b.Behind == 0 {
 		s.Tip = b.Asked
 	}
-	s.lag, s.asked = b.Behind, b.Asked
+	s.lag, s.left, s.asked = b.Behind, left(&b), b.Asked
+	s.pace.done(time.Now())
 	t.counts.Add(c)
 	t.close(w)
 	for p, g := range w.got {

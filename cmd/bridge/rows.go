@@ -17,6 +17,9 @@ type partitionRow struct {
 	Ended     bool            `json:"ended"`
 	// LagSeconds is how far behind the newest record; null if nobody said.
 	LagSeconds *float64 `json:"lag_seconds"`
+	// LagRecords is how many records of the source were behind it, at most, when it was
+	// last read; null if nobody said.
+	LagRecords *int64 `json:"lag_records"`
 	// TipSeconds is how long ago it was last seen to hold nothing more; null if never.
 	TipSeconds *float64 `json:"seen_empty_seconds_ago"`
 	Waiting    []string `json:"waiting_for,omitempty"` // parents
@@ -44,6 +47,9 @@ func rowsOf(p mirror.Progress, at time.Time) []partitionRow {
 		row.Waiting = s.Waiting
 		if s.Lag >= 0 {
 			row.LagSeconds = seconds(s.Lag)
+		}
+		if s.Left >= 0 {
+			row.LagRecords = &s.Left
 		}
 		rows = append(rows, row)
 	}

@@ -177,14 +177,14 @@ func simShard(i int) string { return fmt.Sprintf("shardId-%012d", i) }
 func simProgress(n int, at time.Time) []mirror.PartitionProgress {
 	out := make([]mirror.PartitionProgress, n)
 	for i := range out {
-		out[i] = mirror.PartitionProgress{Row: bridge.Row{Partition: simShard(i), Position: simPosition(i)}, Asked: at}
+		out[i] = mirror.PartitionProgress{Row: bridge.Row{Partition: simShard(i), Position: simPosition(i)}, Asked: at, Since: at, Left: -1}
 		if i%10 == 9 {
 			out[i].Lag = time.Duration(i) * time.Second
 		}
 	}
 	if n > 3 {
-		out[1].Asked = at.Add(-10 * time.Minute)
-		out[2].Position, out[2].Waiting, out[2].Lag = bridge.Position{}, []string{simShard(0)}, -1
+		out[1].Asked, out[1].Since = at.Add(-10*time.Minute), at.Add(-10*time.Minute)
+		out[2].Position, out[2].Waiting, out[2].Lag, out[2].Since = bridge.Position{}, []string{simShard(0)}, -1, time.Time{}
 		out[3].Lag = 20 * time.Hour
 	}
 	return out

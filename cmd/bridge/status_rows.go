@@ -45,7 +45,7 @@ func (row *partitionRow) explain(live *metrics.LivePart, retention float64) {
 }
 
 func (row *partitionRow) explainLive(live *metrics.LivePart, retention float64) {
-	row.LagSeconds, row.Waiting = live.BehindSeconds, live.Waiting
+	row.LagSeconds, row.LagRecords, row.Waiting = live.BehindSeconds, live.BehindRecords, live.Waiting
 	behind := -1.0
 	if live.BehindSeconds != nil {
 		behind = *live.BehindSeconds
@@ -55,6 +55,8 @@ func (row *partitionRow) explainLive(live *metrics.LivePart, retention float64) 
 		trouble = fmt.Sprintf("%s %s, %s tries in %s", t.Op, t.Class, grouped(t.Tries), age(time.Since(t.Since).Seconds()))
 	}
 	switch left := retention - behind; {
+	case live.Stalled && trouble == "" && live.CarryingSeconds > 0:
+		row.rank, row.Why = rankStalled, "stalled: a page is on its way for "+age(live.CarryingSeconds)
 	case live.Stalled:
 		row.rank, row.Why = rankStalled, strings.TrimSuffix("stalled: "+trouble, ": ")
 	case retention > 0 && behind > 0 && left < retention/4:
@@ -63,8 +65,10 @@ func (row *partitionRow) explainLive(live *metrics.LivePart, retention float64) 
 		row.rank, row.Why = rankTrouble, trouble
 	case len(live.Waiting) > 0:
 		row.rank, row.Why = rankWaiting, "waits for the end of "+shorten(strings.Join(live.Waiting, ", "), 20)
-	case behind < 0:
+	case behind < 0 && live.BehindRecords == nil:
 		row.rank, row.Why = rankBehind, "nothing of it was read yet"
+	case behind < 0:
+		row.rank, row.Why = rankBehind, "behind" // Kafka does not say since when
 	case behind > tailLag.Seconds():
 		row.rank, row.Why = rankBehind, "behind"
 	}
@@ -74,7 +78,7 @@ func (row *partitionRow) explainLive(live *metrics.LivePart, retention float64) 
 func worstFirst(rows []partitionRow) []partitionRow {
 	rows = slices.Clone(rows)
 	slices.SortStableFunc(rows, func(a, b partitionRow) int {
-		return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(late(b.LagSeconds), late(a.LagSeconds)), cmp.Compare(late(b.TipSeconds), late(a.TipSeconds)))
+		return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(late(b.LagSeconds), late(a.LagSeconds)), cmp.Compare(many(b.LagRecords), many(a.LagRecords)), cmp.Compare(late(b.TipSeconds), late(a.TipSeconds)))
 	})
 	return rows
 }
@@ -85,6 +89,26 @@ func late(s *float64) float64 {
 		return 1e18
 	}
 	return *s
+}
+
+// many makes what is not known less than all that is.
+func many(n *int64) int64 {
+	if n == nil {
+		return -1
+	}
+	return *n
+}
+
+// behindText says how far a partition is behind: for how long, or if that is not known by how
+// many records; empty if neither is.
+func (row *partitionRow) behindText() string {
+	switch {
+	case row.LagSeconds != nil:
+		return age(*row.LagSeconds)
+	case row.LagRecords != nil:
+		return grouped(*row.LagRecords) + " records"
+	}
+	return ""
 }
 
 // census says how many partitions are how.
@@ -118,8 +142,8 @@ func worst(rows []partitionRow) string {
 		return ""
 	}
 	text := row.Partition + ": " + row.Why
-	if row.LagSeconds != nil {
-		text += ", " + age(*row.LagSeconds) + " behind"
+	if b := row.behindText(); b != "" {
+		text += ", " + b + " behind"
 	}
 	return text
 }
@@ -165,12 +189,9 @@ func (l layout) pick(partition, behind, empty, why, position string) table.Row {
 }
 
 func (l layout) cells(p partitionRow) table.Row {
-	behind, empty := "", "never"
-	switch {
-	case p.Ended:
+	behind, empty := p.behindText(), "never"
+	if p.Ended {
 		behind, empty = "ended", ""
-	case p.LagSeconds != nil:
-		behind = age(*p.LagSeconds)
 	}
 	if p.TipSeconds != nil && !p.Ended {
 		empty = age(*p.TipSeconds) + " ago"

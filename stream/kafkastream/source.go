@@ -270,6 +270,7 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 		Through: bridge.OffsetPosition(f.next - 1),
 		Behind:  -1, // Kafka does not say how old the newest record is
 		Asked:   asked,
+		End:     bridge.OffsetPosition(f.lastStable - 1),
 	}
 	if f.next >= f.lastStable {
 		b.Behind = 0

@@ -238,6 +238,9 @@ func (r *reader) page(limit int) (bridge.Batch, <-chan struct{}, error) {
 	b.Through = r.through
 	if i < len(r.p.log) {
 		b.Behind = r.lag(i)
+		if s.cfg.Flavour == Kafka {
+			b.End = r.p.log[len(r.p.log)-1].at()
+		}
 		return b, nil, nil
 	}
 	// A closed shard may say that it ended with its last records or in a further answer.
