@@ -256,8 +256,17 @@ func shorten(s string, width int) string {
 	return "…" + s[len(s)-width+1:]
 }
 
+// joint is where a long word of more than fit bytes is broken: behind the last sign that
+// parts a name, if that leaves half of the line or more, or else anywhere.
+func joint(word string, fit int) int {
+	if i := strings.LastIndexAny(word[:fit], "/@:,"); i >= fit/2 {
+		return i + 1
+	}
+	return fit
+}
+
 // writeWrapped writes a label and a text that is broken at blanks, or where there is
-// none anywhere, to fit the screen.
+// none at a joint, to fit the screen.
 func writeWrapped(b *strings.Builder, label, text string) { writeWrappedTo(b, label, text, screen) }
 
 func writeWrappedTo(b *strings.Builder, label, text string, screen int) {
@@ -271,7 +280,7 @@ func writeWrappedTo(b *strings.Builder, label, text string, screen int) {
 			used = indent - 1
 		}
 		for used+1+len(word) > screen {
-			fit := screen - used - 1
+			fit := joint(word, screen-used-1)
 			b.WriteString(" " + word[:fit] + "\n" + strings.Repeat(" ", indent-1))
 			word, used = word[fit:], indent-1
 		}

@@ -52,7 +52,11 @@ func (row *partitionRow) explainLive(live *metrics.LivePart, retention float64) 
 	}
 	trouble := ""
 	if t := live.Trouble; t != nil {
-		trouble = fmt.Sprintf("%s %s, %s tries in %s", t.Op, t.Class, grouped(t.Tries), age(time.Since(t.Since).Seconds()))
+		tries := grouped(t.Tries) + " tries"
+		if t.Tries == 1 {
+			tries = "1 try"
+		}
+		trouble = fmt.Sprintf("%s %s, %s in %s", t.Op, t.Class, tries, age(time.Since(t.Since).Seconds()))
 	}
 	switch left := retention - behind; {
 	case live.Stalled && trouble == "" && live.CarryingSeconds > 0:
@@ -74,10 +78,14 @@ func (row *partitionRow) explainLive(live *metrics.LivePart, retention float64) 
 	}
 }
 
-// worstFirst orders rows by how bad they are; what is equally bad by how far it is behind.
+// worstFirst orders rows by how bad they are; what is equally bad by how far it is behind,
+// but for those that are fine: they would change places with each look.
 func worstFirst(rows []partitionRow) []partitionRow {
 	rows = slices.Clone(rows)
 	slices.SortStableFunc(rows, func(a, b partitionRow) int {
+		if a.rank == rankFine && b.rank == rankFine {
+			return 0
+		}
 		return cmp.Or(cmp.Compare(b.rank, a.rank), cmp.Compare(late(b.LagSeconds), late(a.LagSeconds)), cmp.Compare(many(b.LagRecords), many(a.LagRecords)), cmp.Compare(late(b.TipSeconds), late(a.TipSeconds)))
 	})
 	return rows

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -88,6 +89,65 @@ func TestScreenFits(t *testing.T) {
 	}
 }
 
+// What a person sees of 4 and of 400 shards, on a small screen and a large one: watched,
+// and once. A large one has the positions, too.
+func TestScreens(t *testing.T) {
+	for _, n := range []int{4, 400} {
+		for _, size := range [][2]int{{80, 24}, {200, 50}} {
+			file := filepath.Join("testdata", "screens", fmt.Sprintf("status-%d-%d.txt", n, size[0]))
+			dir := filepath.Join(t.TempDir(), "state")
+			synctest.Test(t, func(t *testing.T) {
+				v := newViewer(t, dir, n)
+				v.Config.Kinesis.EndpointURL = "https://kinesis.eu-central-1.amazonaws.com"
+				res, err := v.see(t.Context(), 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				res.Source = bridge.Identity{Name: "kinesis:arn:aws:kinesis:eu-central-1:123456789012:stream/orders", Incarnation: "1795764982000"}
+				res.addLive(liveOf(n), nil)
+				watched, err := v.draw(res, size[0], size[1])
+				if err != nil {
+					t.Fatal(err)
+				}
+				var once strings.Builder
+				if err := res.writeFor(&once, nil, size[0], size[1]-1); err != nil {
+					t.Fatal(err)
+				}
+				watched = strings.ReplaceAll(regexp.MustCompile(`\x1b\[[?0-9]*[A-Za-z]`).ReplaceAllString(watched, ""), "\r\n", "\n")
+				golden(t, file, regexp.MustCompile(` +\n`).ReplaceAllString(watched+"\n\n-- once --\n"+once.String(), "\n"))
+			})
+		}
+	}
+}
+
+// golden compares a text with a file, or writes it if the test is told to.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(got), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want, err := os.ReadFile(file); err != nil || string(want) != got {
+		t.Errorf("%s differs (%v):\n%s", file, err, got)
+	}
+}
+
+// Rows that are fine stay where they are from look to look, however far each is behind.
+func TestFineRowsStay(t *testing.T) {
+	var rows []partitionRow
+	for i := range 9 {
+		rows = append(rows, partitionRow{Partition: simShard(i), LagSeconds: seconds(time.Duration(i*7%9) * time.Millisecond)})
+	}
+	rows[7].rank = rankBehind
+	for i, row := range worstFirst(rows) {
+		want := []int{7, 0, 1, 2, 3, 4, 5, 6, 8}[i]
+		if row.Partition != simShard(want) {
+			t.Errorf("row %d is %s, want %d", i, row.Partition, want)
+		}
+	}
+}
+
 func TestExplain(t *testing.T) {
 	behind := func(s float64) *float64 { return &s }
 	trouble := &metrics.Trouble{Op: "write", Class: "unreachable", Since: time.Now(), Tries: 3}
@@ -107,6 +167,8 @@ func TestExplain(t *testing.T) {
 		{metrics.LivePart{BehindSeconds: behind(90000)}, 0, rankBehind, "behind"},
 		{metrics.LivePart{Stalled: true, Trouble: trouble}, 0, rankStalled, "stalled: write unreachable, 3 tries in 0.0s"},
 		{metrics.LivePart{Stalled: true}, 0, rankStalled, "stalled"},
+		{metrics.LivePart{Stalled: true, CarryingSeconds: 75}, 0, rankStalled, "stalled: a page is on its way for 1m15s"},
+		{metrics.LivePart{BehindRecords: new(int64)}, 0, rankBehind, "behind"},
 	} {
 		var row partitionRow
 		row.explain(&c.live, c.retention)

@@ -111,8 +111,8 @@ func (j *journal) placed(from bridge.Floor) []bridge.Placed {
 // Tail says what stands on the stream, each shard in its order. In the format Raw it joins
 // ledger and shards: what the ledger says is stored is yielded as it says, and what it
 // leaves in doubt is looked for; the answer is then told to the ledger. In the others the
-// shards are read. Before that, unless nothing can be in doubt, PutTimeout passes since the
-// sink was opened, so that a put of an older worker has had its time. Puts wait meanwhile.
+// shards are read. Before that, unless nothing can be in doubt or the ledger is empty,
+// PutTimeout passes since the sink was opened, so that a put of an older worker has had its time. Puts wait meanwhile.
 func (s *Sink) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bridge.Placed, error] {
 	return func(yield func(bridge.Placed, error) bool) {
 		placed, err := s.recall(ctx, from)
@@ -158,7 +158,11 @@ func (s *Sink) recall(ctx context.Context, from bridge.Floor) ([]bridge.Placed, 
 
 // reread finds the workflow's own records on the shards, by what they carry.
 func (s *Sink) reread(ctx context.Context, from bridge.Floor) (placed []bridge.Placed, err error) {
-	if err := s.outlast(ctx); err != nil {
+	put, err := s.everPut(ctx)
+	if err == nil && put {
+		err = s.outlast(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
 	shards, err := s.shardsOf(ctx, nil)
@@ -174,6 +178,15 @@ func (s *Sink) reread(ctx context.Context, from bridge.Floor) (placed []bridge.P
 		s.advance(shard, tip)
 	}
 	return placed, err
+}
+
+// everPut reports whether any worker of this task wrote ahead of a put. Older ones are fenced
+// from the ledger by now, so that where it is empty none is under way.
+func (s *Sink) everPut(ctx context.Context) (bool, error) {
+	for _, err := range s.conf.Ledger.Read(ctx, bridge.Position{}) {
+		return true, err
+	}
+	return false, nil
 }
 
 // outlast waits until a put of an older worker has had its time.
