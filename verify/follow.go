@@ -113,21 +113,30 @@ func (r *run) judgeDue(ctx context.Context) error {
 // due are the windows that were closed for the settle time, that the mirror has
 // acknowledged, and since whose end the target was read.
 func (r *run) due() []*drillWindow {
+	var list []*drillWindow
+	for _, d := range r.closedWindows(r.seen().Add(-r.v.Settle)) {
+		if r.acked == nil || !d.w.Through.After(r.acked[d.s.ID].Position) {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// seen is up to when all of the target was read: each partition to its end, or as far as
+// the ledger speaks of it. A shard of which it says nothing more is not asked for more.
+func (r *run) seen() time.Time {
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.Join != nil {
+		return r.Join.SeenAt
+	}
 	seen := time.Now()
 	for _, t := range r.Targets {
 		if !t.Done && t.SeenAt.Before(seen) {
 			seen = t.SeenAt
 		}
 	}
-	r.mu.Unlock()
-	var list []*drillWindow
-	for _, d := range r.closedWindows(seen.Add(-r.v.Settle)) {
-		if r.acked == nil || !d.w.Through.After(r.acked[d.s.ID].Position) {
-			list = append(list, d)
-		}
-	}
-	return list
+	return seen
 }
 
 // release lets go of the cells of judged windows.

@@ -217,3 +217,29 @@ func TestContinuousFindsLosses(t *testing.T) {
 		}
 	})
 }
+
+// Where a ledger leads to the records, a shard of which it says nothing more, closed or idle,
+// holds no judgement up.
+func TestContinuousByLedger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 6, memstream.Kafka, memstream.Kinesis)
+		w.produce(200, 10)
+		w.catchUp()
+		c := newCopier(w)
+		c.ledger = true
+		dst, log := c.write()
+		w.reshard(dst)
+		v := w.verifier(dst)
+		v.Ledger = log
+		v.Continuous, v.Settle, v.Window = true, followSettle, followWindow
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		res, err := v.Run(ctx)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if c := res.Coverage; c.Consistent != c.Windows || res.Totals.SourceRecords != int64(w.puts) || res.Findings != (verify.Findings{}) {
+			t.Errorf("%d of %d windows, %d of %d records: %+v", c.Consistent, c.Windows, res.Totals.SourceRecords, w.puts, res.Findings)
+		}
+	})
+}

@@ -32,6 +32,8 @@ type joinState struct {
 	Early   map[string][]early
 	Waiting int
 	Lost    bool // the ledger could not be read to its end
+	// SeenAt: all that the ledger said before was read on the target.
+	SeenAt time.Time
 }
 
 // An early record waits for its ledger entry.
@@ -126,7 +128,7 @@ func (r *run) readByLedger(ctx context.Context) error {
 
 func (r *run) inStep(ctx context.Context) error {
 	for {
-		due := r.targetDue()
+		due, asked := r.targetDue(), time.Now()
 		far, end, err := r.piece(ctx)
 		if err != nil && (ctx.Err() != nil || final(err)) {
 			return fmt.Errorf("read the ledger: %w", err)
@@ -142,12 +144,22 @@ func (r *run) inStep(ctx context.Context) error {
 		if last {
 			return r.leftOver(ctx)
 		}
+		if end && err == nil {
+			r.seenTo(asked)
+		}
 		if end || err != nil {
 			if err := pause(ctx, 200*time.Millisecond); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// seenTo notes up to when the target was read, as far as the ledger speaks of it.
+func (r *run) seenTo(at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Join.SeenAt = at
 }
 
 // targetDue reports whether the time has come up to which the target is read.
