@@ -157,7 +157,7 @@ func choose(src *item, own []*item) (best *item) {
 // inPlace reports whether a record stands where its key belongs.
 func (d *drill) inPlace(src, c *item) bool {
 	if d.r.keyed {
-		return c.t.hash.takes(src.raw)
+		return c.t.hash.holdsKey(src.raw)
 	}
 	return src.expected == "" || c.t.ID == src.expected
 }
@@ -194,13 +194,18 @@ func (d *drill) absent(src *item) Finding {
 		return f
 	}
 	for _, t := range r.Targets {
-		here := t.ID == src.expected || r.keyed && t.hash.takes(src.raw)
+		here := t.ID == src.expected || r.keyed && t.hash.holdsKey(src.raw)
 		switch {
 		case !here:
 		case t.Lost != "":
 			f.Class, f.Reason = Unread, "target partition "+t.ID+" was not read to its end"
 		case t.HeadLost && d.beforeLow(t, src):
 			f.Class, f.Reason = Unverifiable, "it may have stood among the oldest records of target partition "+t.ID+", which are gone"
+		}
+	}
+	if r.v.Ledger == nil && f.Class == Missing {
+		if shard, may := d.mayHaveExpired(src); may {
+			f.Class, f.Reason = Unverifiable, "it may have stood before the oldest records that "+shard+" still has"
 		}
 	}
 	if at, ok := d.ledgered(src); ok && f.Class == Missing {

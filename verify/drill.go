@@ -59,13 +59,14 @@ type drill struct {
 	strays  map[spot]*item
 	wanted  map[spot]bool // strays to look at again
 	spots   map[spot]ledgerSpot
-	copies  map[uint64][]coord           // what the ledger intended, by tag of key and value
-	placeOf map[coord]spot               // where the ledger says that a record stands; made when needed
-	tagOf   map[spot]uint64              // of strays
-	tags    map[uint64]bool              // of all strays
-	doubts  map[uint64]bridge.Coordinate // intents of whose fate the ledger does not speak
-	tail    bool                         // read the target on to its end, too
-	lost    map[*window]string           // why a window cannot be judged
+	copies  map[uint64][]coord              // what the ledger intended, by tag of key and value
+	placeOf map[coord]spot                  // where the ledger says that a record stands; made when needed
+	tagOf   map[spot]uint64                 // of strays
+	tags    map[uint64]bool                 // of all strays
+	doubts  map[uint64]bridge.Coordinate    // intents of whose fate the ledger does not speak
+	oldest  map[keyOfSource]bridge.Position // found on the target; made when needed
+	tail    bool                            // read the target on to its end, too
+	lost    map[*window]string              // why a window cannot be judged
 }
 
 // A ledgerSpot is what the ledger says of one place on the target.

@@ -84,7 +84,8 @@ type book struct {
 	Sources   []*sourcePart
 	Targets   []*targetPart
 	Marks     watermarks
-	Lows      watermarks // the first position of each pair
+	Lows      watermarks    // the first position of each pair
+	Heads     map[pair]head // where the target is a stream that forgets
 	Bitmaps   map[string]*bitmap
 	Tables    map[string]*orderTable
 	All       *contentBook    // in content mode
@@ -134,7 +135,7 @@ func (v *Verifier) begin(ctx context.Context) (*run, error) {
 	r.book = book{
 		Version: bookVersion, ID: v.ID, StartedAt: time.Now().UTC(), Marks: watermarks{}, Lows: watermarks{},
 		Bitmaps: map[string]*bitmap{}, Tables: map[string]*orderTable{}, Overflow: map[Class]int64{}, Unknown: map[string]bool{}, Sampled: map[Class]int{},
-		Told: map[uint64]bool{},
+		Told: map[uint64]bool{}, Heads: map[pair]head{},
 	}
 	for _, k := range v.Select.Keys {
 		if r.keys == nil {

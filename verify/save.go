@@ -120,6 +120,7 @@ func (r *run) load(ctx context.Context) error {
 func (r *run) adopt(kept book) {
 	blank := r.book
 	r.book = kept
+	r.Heads = orMap(r.Heads, blank.Heads)
 	r.Marks, r.Lows = orMap(r.Marks, blank.Marks), orMap(r.Lows, blank.Lows)
 	r.Bitmaps, r.Tables = orMap(r.Bitmaps, blank.Bitmaps), orMap(r.Tables, blank.Tables)
 	r.Sampled, r.Told = orMap(r.Sampled, blank.Sampled), orMap(r.Told, blank.Told)

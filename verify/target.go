@@ -366,6 +366,9 @@ func (r *run) bookPlaced(t *targetPart, after bridge.Position, p *placed) {
 		return
 	}
 	t.count(p)
+	if !p.foreign {
+		r.noteHead(t, s, p.at)
+	}
 	w := s.Windows[i]
 	if w.Cells == nil {
 		r.late(t, s, w, p)

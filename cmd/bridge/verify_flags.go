@@ -32,6 +32,7 @@ type verifyOptions struct {
 	Settle     time.Duration              `json:"settle,omitempty"`
 	Window     time.Duration              `json:"window,omitempty"`
 	SweepEvery time.Duration              `json:"sweep_every,omitempty"`
+	SaveEvery  time.Duration              `json:"save_every,omitempty"`
 	Samples    int                        `json:"samples,omitempty"`
 	MaxRepeats int64                      `json:"max_repeats"` // -1: any number
 	Content    bool                       `json:"content,omitempty"`
@@ -49,6 +50,7 @@ func runFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "final", Usage: "take a fence of all that is in the source, wait for the mirror, judge, then watch for stragglers"},
 		&cli.BoolFlag{Name: "continuous", Usage: "go on beside the mirror until stopped"},
 		&cli.DurationFlag{Name: "sweep-every", Value: 6 * time.Hour, Usage: "with --continuous: how long after the last time all that was verified is read again"},
+		&cli.DurationFlag{Name: "save-every", Value: 10 * time.Second, Usage: "how often the state of the run is saved; what was read since is read again after a crash"},
 		&cli.DurationFlag{Name: "watch-for", Value: 10 * time.Second, Usage: "with --final: how long to watch for records behind the fence"},
 		&cli.DurationFlag{Name: "drain-timeout", Value: 10 * time.Minute, Usage: "with --final: how long the mirror may take to reach the fence"},
 		&cli.StringSliceFlag{Name: "from", Usage: "begin at this `TIME`, or behind PARTITION=POSITION (repeat for more partitions)"},
@@ -79,7 +81,7 @@ func verifyOptionsOf(c *cli.Context, l *loaded) (verifyOptions, error) {
 		Quick: c.Bool("quick"), Final: c.Bool("final"), Continuous: c.Bool("continuous"),
 		Watch: c.Duration("watch-for"), Drain: c.Duration("drain-timeout"),
 		Partitions: c.StringSlice("partition"), Keys: c.StringSlice("key"),
-		Settle: time.Duration(l.Verify.Settle), Window: time.Duration(l.Verify.Window), SweepEvery: c.Duration("sweep-every"),
+		Settle: time.Duration(l.Verify.Settle), Window: time.Duration(l.Verify.Window), SweepEvery: c.Duration("sweep-every"), SaveEvery: c.Duration("save-every"),
 		Samples: c.Int("samples"), MaxRepeats: c.Int64("max-repeats"),
 		Content: c.Bool("content"), Compare: c.StringSlice("compare"), RecordID: c.String("record-id"),
 	}
@@ -103,8 +105,8 @@ func verifyOptionsOf(c *cli.Context, l *loaded) (verifyOptions, error) {
 			return o, usage(fmt.Errorf("--%s takes a positive duration", name))
 		}
 	}
-	if o.Samples < 1 || o.Watch < 0 || o.Drain <= 0 || o.SweepEvery <= 0 {
-		return o, usage(errors.New("--samples, --drain-timeout and --sweep-every take positive values, --watch-for none below 0"))
+	if o.Samples < 1 || o.Watch < 0 || o.Drain <= 0 || o.SweepEvery <= 0 || o.SaveEvery <= 0 {
+		return o, usage(errors.New("--samples, --drain-timeout, --sweep-every and --save-every take positive values, --watch-for none below 0"))
 	}
 	var err error
 	if o.From, o.After, err = bound("from", c.StringSlice("from")); err != nil {
@@ -146,7 +148,8 @@ func (o verifyOptions) apply(v *verify.Verifier) {
 	for _, k := range o.Keys {
 		v.Select.Keys = append(v.Select.Keys, []byte(k))
 	}
-	v.Settle, v.Window, v.MaxSamples, v.SweepEvery = o.Settle, o.Window, o.Samples, o.SweepEvery
+	v.Settle, v.Window, v.MaxSamples = o.Settle, o.Window, o.Samples
+	v.SweepEvery, v.SaveEvery = o.SweepEvery, o.SaveEvery
 	if v.Content = o.Content; o.Content {
 		v.Acknowledged, v.Ledger, v.Format = nil, nil, "none"
 		v.Keeps = verify.Keeps{Nulls: v.Keeps.Nulls, Time: slices.Contains(o.Compare, "time"), Headers: slices.Contains(o.Compare, "headers")}

@@ -150,6 +150,10 @@ func (p *pair) compare(ctx context.Context, w state.Workflow, v *verify.Verifier
 		return v, nil
 	}
 	v.Source, v.Target, v.Format = topic, stream, p.Config.Kinesis.Format
+	v.Expiry = verify.Expiry{Least: kinesisstream.LeastRetention, Kept: p.kinesis.Info().Retention}
+	if len(w.Decisions) > 0 {
+		v.Expiry.Began = w.Decisions[0].At
+	}
 	if f := kinesisstream.Format(v.Format); f != kinesisstream.Raw {
 		// They carry their coordinates and all the rest.
 		v.Keeps = verify.Keeps{Time: true, Headers: true, Nulls: true}

@@ -59,6 +59,9 @@ func (c *Client) Source(conf SourceConfig) *Source {
 	return &Source{Client: c, conf: conf, budget: &budget{next: map[string]time.Time{}}}
 }
 
+// LeastRetention is how long every stream keeps its records.
+const LeastRetention = 24 * time.Hour
+
 // Limits of one shard, for all who poll it together.
 const (
 	callsPerSecond = 5
