@@ -22,7 +22,8 @@ func Fetch(ctx context.Context) error {
 	_, kcl1 := kclJars(ctx, KCL1)
 	_, kcl2 := kclJars(ctx, KCL2)
 	_, kcl3 := kclJars(ctx, KCL3)
-	return errors.Join(kafka, local, lite, mini, dynamo, kcl1, kcl2, kcl3)
+	_, mirrorMaker := mirrorMakerJars(ctx)
+	return errors.Join(kafka, local, lite, mini, dynamo, kcl1, kcl2, kcl3, mirrorMaker)
 }
 
 // cached returns a folder of the cache, which fill has filled if it was not there. One
