@@ -166,6 +166,9 @@ type progress struct {
 	Under   int64  `json:"under_way"`
 	Rewind  int64  `json:"rewind"`
 	Waiting int64  `json:"waiting_for_parents"`
+	// Of verify.
+	Source int64 `json:"source_records"`
+	Target int64 `json:"target_records"`
 }
 
 // fromCheckpoint is the message with which a process goes on.

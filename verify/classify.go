@@ -157,7 +157,7 @@ func choose(src *item, own []*item) (best *item) {
 // inPlace reports whether a record stands where its key belongs.
 func (d *drill) inPlace(src, c *item) bool {
 	if d.r.keyed {
-		return c.t.hash.takes(src.raw)
+		return c.t.hash.holdsKey(src.raw)
 	}
 	return src.expected == "" || c.t.ID == src.expected
 }
@@ -194,7 +194,7 @@ func (d *drill) absent(src *item) Finding {
 		return f
 	}
 	for _, t := range r.Targets {
-		here := t.ID == src.expected || r.keyed && t.hash.takes(src.raw)
+		here := t.ID == src.expected || r.keyed && t.hash.holdsKey(src.raw)
 		switch {
 		case !here:
 		case t.Lost != "":

@@ -24,12 +24,6 @@ func parseRange(first, last string) (h hashRange) {
 	return h
 }
 
-// takes reports whether Kinesis places a key there.
-func (h *hashRange) takes(key []byte) bool {
-	sum := md5.Sum(key)
-	return h.holds(&sum)
-}
-
 // holds reports whether Kinesis places a key of this hash there. A range that is not known
 // holds all.
 func (h *hashRange) holds(sum *[md5.Size]byte) bool {

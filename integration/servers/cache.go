@@ -23,7 +23,8 @@ func Fetch(ctx context.Context) error {
 	_, kcl2 := kclJars(ctx, KCL2)
 	_, kcl3 := kclJars(ctx, KCL3)
 	_, python := pythonPackages(ctx)
-	return errors.Join(kafka, local, lite, mini, dynamo, kcl1, kcl2, kcl3, python)
+	_, mirrorMaker := mirrorMakerJars(ctx)
+	return errors.Join(kafka, local, lite, mini, dynamo, kcl1, kcl2, kcl3, python, mirrorMaker)
 }
 
 // cached returns a folder of the cache, which fill has filled if it was not there. One
