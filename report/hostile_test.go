@@ -96,6 +96,9 @@ func TestNothingSteers(t *testing.T) {
 			if !utf8.ValidString(out) {
 				t.Errorf("%s of %q is not UTF-8", f, h)
 			}
+			if f != report.JSON && strings.Contains(out, strings.Repeat("\u0301", 3)) {
+				t.Errorf("%s of %q has marks that reach into other lines", f, h)
+			}
 			for _, c := range out {
 				if c >= ' ' && c < 0x7f || c == '\n' {
 					continue

@@ -10,13 +10,16 @@ import (
 // maxPlain is how many characters of a text from outside are shown.
 const maxPlain = 240
 
+// maxMarks is how many marks may stand on one letter: more of them reach into other lines.
+const maxMarks = 2
+
 // plain makes a text from outside one line that steers nothing: what is invisible,
 // controls a terminal or turns the direction of writing is shown as an escape, what a
 // spreadsheet would take for a formula gets an apostrophe before it, and what is very
 // long is cut.
 func plain(s string) string {
 	var b strings.Builder
-	n := 0
+	n, marks := 0, 0
 	if s != "" && strings.ContainsRune("=+-@", rune(s[0])) {
 		b.WriteByte('\'')
 	}
@@ -31,14 +34,17 @@ func plain(s string) string {
 				continue
 			}
 		}
-		writePlain(&b, r)
+		if marks++; !unicode.Is(unicode.M, r) {
+			marks = 0
+		}
+		writePlain(&b, r, marks > maxMarks)
 	}
 	return b.String()
 }
 
-func writePlain(b *strings.Builder, r rune) {
+func writePlain(b *strings.Builder, r rune, escaped bool) {
 	switch {
-	case r == ' ' || unicode.IsGraphic(r) && !steers(r):
+	case !escaped && (r == ' ' || unicode.IsGraphic(r) && !steers(r)):
 		b.WriteRune(r)
 	case r > 0xffff:
 		fmt.Fprintf(b, `\U%08x`, r)

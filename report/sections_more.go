@@ -144,20 +144,24 @@ func (r *Report) translationSection() section {
 	if len(r.Translations) == 0 {
 		return section{}
 	}
-	t := table{Caption: "Consumers, each with its newest plan", Head: []string{"consumer", "status", "from", "to", "exact", "replayed", "dead letters not consumed", "made", "plan", "remark"},
-		Figures: []bool{false, false, false, false, false, true, true, false, false, false}}
+	t := table{Caption: "Consumers, each with its newest plan", Head: []string{"consumer", "status", "from", "to", "records again", "dead letters left", "remark"},
+		Figures: []bool{false, false, false, false, true, true, false}}
 	for _, p := range r.Translations {
-		m := unsure
+		m, again := unsure, grouped(p.Replayed)
 		if p.Exact && p.Unconsumed == 0 {
 			m = good
 		}
-		replayed := grouped(p.Replayed)
 		if !p.Exact {
-			replayed = "at least " + replayed
+			again = "at least " + again
 		}
-		t.row(m, data(p.Consumer), data(p.Status), data(p.From), data(p.To), yesNo(p.Exact), replayed, grouped(p.Unconsumed), stamp(p.At), data(p.Plan), prose(p.Reason))
+		remark := say("made "+stamp(p.At)+", plan ", data(p.Plan))
+		if p.Reason != "" {
+			remark = say(remark, "; ", prose(p.Reason))
+		}
+		t.add(m, say(data(p.Consumer)), say(data(p.Status)), say(data(p.From)), say(data(p.To)), say(again), say(grouped(p.Unconsumed)), remark)
 	}
-	return section{ID: "translations", Title: "Position translations", Tables: []table{t}}
+	return section{ID: "translations", Title: "Position translations", Tables: []table{t},
+		Notes: []line{say("Records again are those that the consumer has consumed and gets once more; dead letters left are those that it has not consumed and does not find on the other side.")}}
 }
 
 func (r *Report) mirrorSection() section {

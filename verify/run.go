@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -51,6 +52,9 @@ type run struct {
 	// apart by a bitmap.
 	keyed, bitmapped bool
 	tagger           *bridge.Tagger // of the ledger's digests
+
+	encoding sync.Mutex // of frozen, taken before mu
+	frozen   bytes.Buffer
 
 	mu   sync.Mutex
 	cond *sync.Cond

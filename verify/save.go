@@ -57,6 +57,8 @@ func (r *run) save(ctx context.Context) error {
 }
 
 func (r *run) encode() ([]byte, error) {
+	r.encoding.Lock()
+	defer r.encoding.Unlock()
 	raw, err := r.freeze()
 	if err != nil {
 		return nil, fmt.Errorf("save the run: %w", err)
@@ -73,7 +75,8 @@ func (r *run) encode() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// freeze is the book at one moment.
+// freeze is the book at one moment. What it returns holds until it is called again: its room
+// is used again, or a long run would hold what many saves have left behind.
 func (r *run) freeze() ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,9 +85,9 @@ func (r *run) freeze() ([]byte, error) {
 			r.Bitmaps[s.ID], r.Tables[s.ID] = s.seen, s.last
 		}
 	}
-	var out bytes.Buffer
-	err := gob.NewEncoder(&out).Encode(&r.book)
-	return out.Bytes(), err
+	r.frozen.Reset()
+	err := gob.NewEncoder(&r.frozen).Encode(&r.book)
+	return r.frozen.Bytes(), err
 }
 
 // load takes up what an earlier process left.
