@@ -104,10 +104,19 @@ func (r *run) judgeDue(ctx context.Context) error {
 		return err
 	}
 	r.release(due)
-	if r.v.Hooks.Judged != nil {
-		r.v.Hooks.Judged(r.result())
-	}
+	r.tellJudged()
 	return nil
+}
+
+// tellJudged tells the hook what is known. Rounds and sweeps end in their own time; the
+// hook is told by one at a time, and of nothing older than before.
+func (r *run) tellJudged() {
+	if r.v.Hooks.Judged == nil {
+		return
+	}
+	r.judged.Lock()
+	defer r.judged.Unlock()
+	r.v.Hooks.Judged(r.result())
 }
 
 // due are the windows that were closed for the settle time, that the mirror has

@@ -53,6 +53,7 @@ type run struct {
 	keyed, bitmapped bool
 	tagger           *bridge.Tagger // of the ledger's digests
 
+	judged   sync.Mutex // held while Hooks.Judged is called, taken before mu
 	encoding sync.Mutex // of frozen, taken before mu
 	frozen   bytes.Buffer
 

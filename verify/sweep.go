@@ -54,9 +54,7 @@ func (r *run) sweeping(ctx context.Context) error {
 		if err := r.sweep(ctx, rows); err != nil {
 			return err
 		}
-		if r.v.Hooks.Judged != nil {
-			r.v.Hooks.Judged(r.result())
-		}
+		r.tellJudged()
 	}
 }
 

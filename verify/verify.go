@@ -66,7 +66,7 @@ type Hooks struct {
 	Progress func(p Progress)
 	// Saved is called after each save of the run's state.
 	Saved func()
-	// Judged is called in a continuous run after each round.
+	// Judged is called in a continuous run after each round and each sweep, one call at a time.
 	Judged func(r *Result)
 }
 
