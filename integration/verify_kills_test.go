@@ -52,7 +52,7 @@ func TestIntegrationKillsOfVerify(t *testing.T) {
 	c := run("killed")
 	least, most := all, int64(0)
 	for n := range kills {
-		share := all / int64(kills)
+		share := all * 9 / 10 / int64(kills) // what is behind the last save of a run's end is said with it
 		target := share*int64(n) + 1 + rng.Int64N(share)
 		if !c.reaches(func(p progress) bool { return p.Source+p.Target >= target }) {
 			t.Fatalf("the run ended before kill %d at %d of %d\n%s", n, target, all, c.stderr())

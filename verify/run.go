@@ -261,13 +261,22 @@ func (r *run) listTarget(ctx context.Context) error {
 }
 
 // trace makes what is not saved of a partition's descent. Its parents were traced before.
-// The lock is held.
+// Each ancestor counts once, however often shards were split and merged again between. The
+// lock is held.
 func (r *run) trace(t *targetPart) {
 	r.targetByID[t.ID] = t
 	t.line = []*targetPart{t}
+	met := map[*targetPart]bool{t: true}
 	for _, id := range t.Parents {
-		if p := r.targetByID[id]; p != nil {
-			t.line = append(t.line, p.line...)
+		p := r.targetByID[id]
+		if p == nil {
+			continue
+		}
+		for _, a := range p.line {
+			if !met[a] {
+				met[a] = true
+				t.line = append(t.line, a)
+			}
 		}
 	}
 }

@@ -71,6 +71,7 @@ func StartKafka(ctx context.Context, c KafkaConfig) (*Kafka, error) {
 	if _, err := rand.Read(raw[:]); err != nil {
 		return nil, err
 	}
+	raw[0] &= 0x7f // the id is an argument, and may not begin with a dash
 	k := &Kafka{conf: c, cluster: base64.RawURLEncoding.EncodeToString(raw[:])}
 	var err error
 	if k.jars, err = jars(ctx); err != nil {
