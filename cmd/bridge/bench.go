@@ -94,6 +94,17 @@ func benchmarkOf(c *cli.Context, talk io.Writer) *benchmark {
 func (a *app) benchMirror(c *cli.Context) error {
 	b := benchmarkOf(c, a.stderr)
 	b.names, b.clients = benchClients, c.StringSlice("client")
+	return measured(c, a, b, b.run)
+}
+
+// A proven is the result of a benchmark.
+type proven interface {
+	print(w io.Writer) error
+	proved() error // nil if every record was where it should be
+}
+
+// measured runs a benchmark, and answers with what it measured.
+func measured[R proven](c *cli.Context, a *app, b *benchmark, run func(context.Context) (R, error)) error {
 	if err := b.checkWith(c.String("memory")); err != nil {
 		return usage(err)
 	}
@@ -101,7 +112,7 @@ func (a *app) benchMirror(c *cli.Context) error {
 	defer cancel()
 	stop := newStopper(ctx, a.signals, time.Second)
 	defer stop.done()
-	res, err := b.run(stop.drain)
+	res, err := run(stop.drain)
 	if cause := context.Cause(stop.drain); cause != nil && err != nil {
 		return cause
 	}

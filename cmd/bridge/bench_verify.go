@@ -54,25 +54,7 @@ const (
 func (a *app) benchVerify(c *cli.Context) error {
 	b := benchmarkOf(c, a.stderr)
 	b.names = []string{roleVerify}
-	if err := b.checkWith(c.String("memory")); err != nil {
-		return usage(err)
-	}
-	ctx, cancel := context.WithTimeout(c.Context, benchLimit)
-	defer cancel()
-	stop := newStopper(ctx, a.signals, time.Second)
-	defer stop.done()
-	res, err := b.runVerify(stop.drain)
-	if cause := context.Cause(stop.drain); cause != nil && err != nil {
-		return cause
-	}
-	if err != nil {
-		return err
-	}
-	a.answer = &answer{result: res, text: res.print}
-	if err := res.proved(); err != nil {
-		return classed{err, errInconsistent}
-	}
-	return nil
+	return measured(c, a, b, b.runVerify)
 }
 
 // A benchVerifyResult is what bench verify prints. Records are those of one side.
