@@ -61,12 +61,30 @@ func expired(t *testing.T, seed uint64, lose, young bool, verdict verify.Verdict
 			}
 		}
 	}
-	missing := int64(0)
+	missing, old := int64(0), 0
 	if lose {
 		id, list := lastOf(w.dst)
 		for i := len(list) - 1; i >= 0 && missing < 3; i -= 7 {
 			check(t, w.dst.Remove(id, list[i].Record.Position))
 			missing++
+		}
+		// Old ones, too, that only an older one of their key tells from what has expired.
+		for id, list := range w.dst.Snapshot() {
+			older := map[string]bool{}
+			var lost []memstream.Stored
+			for _, s := range list {
+				if time.Since(s.Record.Time) > 24*time.Hour && older[string(s.Record.Key)] && len(lost) < 3 {
+					lost = append(lost, s)
+				}
+				older[string(s.Record.Key)] = true
+			}
+			for _, s := range lost {
+				check(t, w.dst.Remove(id, s.Record.Position))
+				missing, old = missing+1, old+1
+			}
+		}
+		if old == 0 {
+			t.Errorf("seed %d: not exercised: no old record was lost", seed)
 		}
 	}
 	v := w.verifier(w.dst)
