@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/internal/bench"
 )
 
@@ -112,6 +113,12 @@ func measured[R proven](c *cli.Context, a *app, b *benchmark, run func(context.C
 	defer cancel()
 	stop := newStopper(ctx, a.signals, time.Second)
 	defer stop.done()
+	if len(b.brokers) > 0 {
+		if err := b.topics().Reach(stop.drain); err != nil {
+			return startError{bridge.WithHint(fmt.Errorf("connect to the Kafka at %s: %w", strings.Join(b.brokers, ","), bridge.ErrUnreachable),
+				"check the addresses of --kafka; without it the program brings its own")}
+		}
+	}
 	res, err := run(stop.drain)
 	if cause := context.Cause(stop.drain); cause != nil && err != nil {
 		return cause

@@ -41,6 +41,18 @@ type Kafka struct {
 	Rows    *Rows
 }
 
+// Reach is nil if one of the brokers answers.
+func (k Kafka) Reach(ctx context.Context) error {
+	client, err := kgo.NewClient(kgo.SeedBrokers(k.Brokers...))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return client.Ping(ctx)
+}
+
 // Create makes a topic, and returns when each partition can be written: a real broker learns
 // that it leads one after the topic is there.
 func (k Kafka) Create(ctx context.Context, topic string) error {
