@@ -14,6 +14,7 @@ import (
 	"github.com/kinesis-msk-bridge/bridge/integration/proxy"
 	"github.com/kinesis-msk-bridge/bridge/integration/servers"
 	"github.com/kinesis-msk-bridge/bridge/internal/dynamotest"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
 )
 
 // The api keys of what is asked about a group's offsets.
@@ -82,18 +83,7 @@ func newKilling(t *testing.T) *killing {
 	j.brokers = []string{p.Addr()}
 	m := &moving{t: t, j: j, app: unique("app"), group: unique("group")}
 	j.more = fmt.Sprintf("dynamodb: {endpoint_url: \"%s\"}\nconsumers:\n- {name: billing, kcl_application: %s, group: %s}\n", d.URL(), m.app, m.group)
-	d.Create(m.app, "leaseKey")
-	for _, shard := range s.Shards() {
-		records, err := s.Records(shard.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = d.Put(m.app, fmt.Sprintf(`{"leaseKey":{"S":%q},"leaseCounter":{"N":"7"},"checkpoint":{"S":%q},"checkpointSubSequenceNumber":{"N":"0"}}`,
-			shard.ID, records[len(records)/2].SequenceNumber))
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	m.halfConsumed(d, s)
 	j.catchUp("state")
 	k := &killing{moving: m, proxy: p, before: map[int]int64{}, kills: map[string]int{}}
 	old := map[int32]int64{}
@@ -211,4 +201,22 @@ func (k *killing) overtaken() {
 	}
 	k.offsets(0, "apply", "--plan", k.offsets(0, "plan", "--allow-rewind").Result.Plan, "--still-for", "1s")
 	k.at("planned anew", k.after)
+}
+
+// halfConsumed makes the application's lease table as if it had stopped in the middle of
+// each shard.
+func (m *moving) halfConsumed(d *dynamotest.Server, s *kinesistest.Stream) {
+	m.t.Helper()
+	d.Create(m.app, "leaseKey")
+	for _, shard := range s.Shards() {
+		records, err := s.Records(shard.ID)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		err = d.Put(m.app, fmt.Sprintf(`{"leaseKey":{"S":%q},"leaseCounter":{"N":"7"},"checkpoint":{"S":%q},"checkpointSubSequenceNumber":{"N":"0"}}`,
+			shard.ID, records[len(records)/2].SequenceNumber))
+		if err != nil {
+			m.t.Fatal(err)
+		}
+	}
 }

@@ -45,18 +45,7 @@ func TestIntegrationIndexIsDense(t *testing.T) {
 	c.drain()
 	j.catchUp("state")
 	entries, widest := m.spacing()
-	d.Create(m.app, "leaseKey")
-	for _, shard := range s.Shards() {
-		records, err := s.Records(shard.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = d.Put(m.app, fmt.Sprintf(`{"leaseKey":{"S":%q},"leaseCounter":{"N":"7"},"checkpoint":{"S":%q},"checkpointSubSequenceNumber":{"N":"0"}}`,
-			shard.ID, records[len(records)/2].SequenceNumber))
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	m.halfConsumed(d, s)
 	began := time.Now()
 	p := m.offsets(0, "plan", "--count-limit", "0")
 	t.Logf("figures: position index of %d records, 12 shards, %d partitions, one restart: %d entries, at most %d records of a partition between two; plan read %d records to find the positions (bound %d) in %s",
