@@ -57,10 +57,10 @@ func (sh *shard) starting() sequence { return sh.sequence(0, sh.createdMs) }
 func (sh *shard) ending() sequence { return sh.sequence(lastCounter, sh.closedMs) }
 
 // nextCounter draws the counter of the next record. The service shares a counter among
-// shards, so that numbers have gaps; here they are between 3 and 18 wide. The caller holds
-// mu.
+// shards, so that numbers have gaps; here they are wide enough for Insert to find a number at
+// one place 16 times. The caller holds mu.
 func (sh *shard) nextCounter() uint64 {
-	sh.counter += 3 + sh.gaps.Uint64()&15
+	sh.counter += 1<<16 + sh.gaps.Uint64()&0xffff
 	return sh.counter
 }
 
