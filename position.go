@@ -46,7 +46,10 @@ func (p Position) IsZero() bool { return p.Seq == "" }
 // Compare is negative if p is before q, positive if it is behind it. It compares numbers
 // of any length as numbers.
 func (p Position) Compare(q Position) int {
-	a, b := trimZeros(p.Seq), trimZeros(q.Seq)
+	a, b := p.Seq, q.Seq
+	if len(a) != len(b) {
+		a, b = trimZeros(a), trimZeros(b)
+	}
 	if c := cmp.Compare(len(a), len(b)); c != 0 {
 		return c
 	}

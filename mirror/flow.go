@@ -298,7 +298,7 @@ func (f *flow) sort(recs []bridge.Record, acks []bridge.Ack, w *window) (left []
 	for i, a := range acks {
 		switch {
 		case a.Err == nil:
-			w.acked(a, recs[i].Position)
+			w.acked(a, f.part.ID, recs[i].Position)
 		case bridge.Retryable(a.Err):
 			last = a.Err
 			left = append(left, recs[i])

@@ -3,7 +3,6 @@ package mirror
 import (
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -19,26 +18,46 @@ const (
 	mostMarks = 1 << 19
 )
 
-// A mark is one record that stands on the target.
+// A mark is one record that stands in a target partition.
 type mark struct {
-	target string          // partition
-	at     bridge.Position // there
-	source string          // partition
-	origin bridge.Position // there
+	at      bridge.Position // there
+	origin  bridge.Position // in its source partition
+	landing int             // of its window
 }
 
-// inOrder sorts by where records stand.
-func inOrder(a, b mark) int {
-	if a.target != b.target {
-		return strings.Compare(a.target, b.target)
+// A landing is what one page stored in one target partition.
+type landing struct {
+	source, target string          // partitions
+	end            bridge.Position // greatest place
+	n              int             // how many records
+	marks          []mark          // of them, once the page is done
+}
+
+// deal gives each landing its marks, in the order in which they stand there.
+func (w *window) deal() {
+	all, used := make([]mark, len(w.marks)), 0
+	for i := range w.landed {
+		l := &w.landed[i]
+		l.marks = all[used : used : used+l.n]
+		used += l.n
 	}
-	return a.at.Compare(b.at)
+	for _, m := range w.marks {
+		l := &w.landed[m.landing]
+		l.marks = append(l.marks, m)
+	}
+	inOrder := func(a, b mark) int { return a.at.Compare(b.at) }
+	for i := range w.landed {
+		// They mostly stand in the order in which they were acknowledged.
+		if marks := w.landed[i].marks; !slices.IsSortedFunc(marks, inOrder) {
+			slices.SortFunc(marks, inOrder)
+		}
+	}
 }
 
 // An indexState is on its way to the next entry of one target partition.
 type indexState struct {
 	below  map[string]bridge.Position // covers all records up to at
-	behind [][]mark                   // of each finished page what stands behind at, in order
+	behind []landing                  // of each finished page what stands behind at, in order
 	n      int                        // records passed since the last entry
 	at     bridge.Position            // of the last record that was passed
 	since  time.Time                  // of the last entry
@@ -64,26 +83,25 @@ func (s *indexState) raise(source string, at bridge.Position) {
 // extendIndex adds entries to the index of each target partition that gained enough. They
 // stand at or before the floor: pages that are under way write behind it, so that what
 // stands there is known record by record.
-func (t *tracker) extendIndex(partition string, w *window) {
-	for i := range w.marks {
-		w.marks[i].source = partition
-	}
-	slices.SortFunc(w.marks, inOrder)
-	for marks := w.marks; len(marks) > 0; {
-		n := slices.IndexFunc(marks, func(m mark) bool { return m.target != marks[0].target })
-		if n < 0 {
-			n = len(marks)
-		}
-		s := t.indexOf(marks[0].target)
-		s.behind = append(s.behind, marks[:n])
-		t.marks += n
-		marks = marks[n:]
+func (t *tracker) extendIndex(w *window) {
+	w.deal()
+	for _, l := range w.landed {
+		s := t.indexOf(l.target)
+		s.behind = append(s.behind, l)
+		t.marks += l.n
 	}
 	floor := t.floor()
 	for p, s := range t.index {
-		t.passed = s.reached(floor.Partitions[p], t.passed[:0])
-		t.marks -= len(t.passed)
-		t.entries = s.pass(p, t.passed, t.entries)
+		for {
+			l, n := s.next(floor.Partitions[p])
+			if n == 0 {
+				break
+			}
+			t.entries = s.pass(l, n, t.entries)
+			t.marks -= n
+		}
+		s.behind = slices.DeleteFunc(s.behind, func(l landing) bool { return len(l.marks) == 0 })
+		t.entries = s.age(p, t.entries)
 	}
 	if t.marks > mostMarks {
 		for _, s := range t.index {
@@ -93,35 +111,55 @@ func (t *tracker) extendIndex(partition string, w *window) {
 	}
 }
 
-// reached takes out what stands up to the floor, in the order in which it stands there, and
-// appends it.
-func (s *indexState) reached(floor bridge.Position, out []mark) []mark {
-	for i, marks := range s.behind {
-		n, _ := slices.BinarySearchFunc(marks, floor, func(m mark, floor bridge.Position) int {
-			if m.at.After(floor) {
-				return 1
-			}
-			return -1
-		})
-		out = append(out, marks[:n]...)
-		s.behind[i] = marks[n:]
+// next is the landing whose first mark is the next one on the way to the floor, and how many
+// of its marks stand there before one of another does; 0 at the floor.
+func (s *indexState) next(floor bridge.Position) (first *landing, n int) {
+	until := floor
+	for i := range s.behind {
+		l := &s.behind[i]
+		if len(l.marks) == 0 || l.marks[0].at.After(until) {
+			continue
+		}
+		if at := l.marks[0].at; first != nil && at.After(first.marks[0].at) {
+			until = at
+			continue
+		}
+		if first != nil {
+			until = first.marks[0].at
+		}
+		first = l
 	}
-	s.behind = slices.DeleteFunc(s.behind, func(marks []mark) bool { return len(marks) == 0 })
-	slices.SortFunc(out, inOrder)
-	return out
+	if first == nil {
+		return nil, 0
+	}
+	if n = slices.IndexFunc(first.marks, func(m mark) bool { return m.at.After(until) }); n < 0 {
+		n = len(first.marks)
+	}
+	return first, n
 }
 
-// pass goes past records and appends the entries that are due: at the last of several that
-// stand at one place.
-func (s *indexState) pass(target string, marks []mark, out []bridge.IndexEntry) []bridge.IndexEntry {
-	for _, m := range marks {
+// pass goes past the first n records of a landing and appends the entries that are due: at
+// the last of several that stand at one place.
+func (s *indexState) pass(l *landing, n int, out []bridge.IndexEntry) []bridge.IndexEntry {
+	below := s.below[l.source]
+	for _, m := range l.marks[:n] {
 		if s.n >= indexRecords && m.at.After(s.at) {
-			out = s.enter(target, out)
+			s.below[l.source] = below
+			out = s.enter(l.target, out)
 		}
-		s.raise(m.source, m.origin)
+		if m.origin.After(below) {
+			below = m.origin
+		}
 		s.at = m.at
 		s.n++
 	}
+	s.below[l.source] = below
+	l.marks = l.marks[n:]
+	return out
+}
+
+// age appends the entry that is due at the last record that was passed.
+func (s *indexState) age(target string, out []bridge.IndexEntry) []bridge.IndexEntry {
 	known := !s.at.IsZero()
 	if known && (s.n >= indexRecords || s.n > 0 && time.Since(s.since) >= indexAge) {
 		out = s.enter(target, out)
@@ -136,9 +174,9 @@ func (s *indexState) enter(target string, out []bridge.IndexEntry) []bridge.Inde
 
 // coarsen forgets the records that were not passed: each may stand at any place from now on.
 func (s *indexState) coarsen() {
-	for _, marks := range s.behind {
-		for _, m := range marks {
-			s.raise(m.source, m.origin)
+	for _, l := range s.behind {
+		for _, m := range l.marks {
+			s.raise(l.source, m.origin)
 		}
 	}
 	s.behind = nil

@@ -22,7 +22,6 @@ type tracker struct {
 	index   map[string]*indexState     // by target partition
 	entries []bridge.IndexEntry
 	marks   int                 // of index, not passed
-	passed  []mark              // scratch of index
 	passing map[string]*passing // by source partition
 	dirty   bool
 }
@@ -42,10 +41,13 @@ type rowState struct {
 // from there.
 type window struct {
 	floor bridge.Floor
-	log   bridge.Position            // of the ledger when it began, then of its own acks
-	began bridge.Position            // log when it began
-	got   map[string]bridge.Position // greatest place in each target partition
-	marks []mark                     // every record that was acknowledged
+	log   bridge.Position // of the ledger when it began, then of its own acks
+	began bridge.Position // log when it began
+	// landed is what was stored in each target partition, place its index by partition, and
+	// marks the records in the order of their acknowledgements.
+	landed []landing
+	place  map[string]int
+	marks  []mark
 	// letters are the ends of where its dead letters went; nil if it has none.
 	letters map[string]bridge.Position
 }
@@ -158,7 +160,7 @@ func (t *tracker) begin() *window {
 		floor: t.now(),
 		log:   t.log,
 		began: t.log,
-		got:   map[string]bridge.Position{},
+		place: map[string]int{},
 	}
 	// Pages under way now may still store records behind these ends, whose intents the
 	// ledger took before: look from where the oldest of them began.
@@ -194,15 +196,24 @@ func (t *tracker) floor() bridge.Floor {
 	return t.now()
 }
 
-// acked notes that one record of the page stands on the target. The page's flow calls it.
-func (w *window) acked(a bridge.Ack, source bridge.Position) {
-	if a.Position.After(w.got[a.Partition]) {
-		w.got[a.Partition] = a.Position
+// acked notes that one record of the page, which is of that source partition, stands on the
+// target. The page's flow calls it.
+func (w *window) acked(a bridge.Ack, partition string, origin bridge.Position) {
+	i, known := w.place[a.Partition]
+	if !known {
+		i = len(w.landed)
+		w.place[a.Partition] = i
+		w.landed = append(w.landed, landing{source: partition, target: a.Partition})
+	}
+	l := &w.landed[i]
+	l.n++
+	if a.Position.After(l.end) {
+		l.end = a.Position
 	}
 	if a.Log.After(w.log) {
 		w.log = a.Log
 	}
-	w.marks = append(w.marks, mark{target: a.Partition, at: a.Position, origin: source})
+	w.marks = append(w.marks, mark{a.Position, origin, i})
 }
 
 // buried notes that one record of the page is durable as a dead letter.
@@ -233,9 +244,9 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 	s.pace.done(time.Now())
 	t.counts.Add(c)
 	t.close(w)
-	for p, end := range w.got {
-		if end.After(t.ends[p]) {
-			t.ends[p] = end
+	for _, l := range w.landed {
+		if l.end.After(t.ends[l.target]) {
+			t.ends[l.target] = l.end
 		}
 	}
 	if w.log.After(t.log) {
@@ -246,7 +257,7 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 		t.close(p.window)
 		delete(t.passing, partition)
 	}
-	t.extendIndex(partition, w)
+	t.extendIndex(w)
 }
 
 // bury raises the ends of where dead letters go. The lock is held.
