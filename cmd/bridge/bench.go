@@ -40,7 +40,9 @@ one to the other, then the bare ceiling (the same decoder and the same batches, 
 order, retries, fence, provenance and checkpoints) and the stock clients (the SDK's codec,
 sarama's producer or consumer). Prints the CPU-seconds per million records of each client
 process, the ratio of the mirror to the ceiling, and the peak of its memory. The servers
-prove that every record arrived once, unchanged, and in the order of its key.
+prove that every record arrived once, unchanged, and in the order of its key; towards
+Kinesis they say how many records of one key were put and not answered at one time, which
+for the mirror is never more than one.
 
 Examples:
    bridge bench mirror
@@ -173,6 +175,7 @@ type benchResult struct {
 	PeakRSS     float64       `json:"peak_rss_mib"`
 	StockRatio  float64       `json:"stock_ratio"` // of stock to ceiling
 	Clients     []benchClient `json:"clients"`
+	Unanswered  int           `json:"unacknowledged_per_key"` // of the mirror; 0 towards Kafka
 	KafkaServer string        `json:"kafka"`
 }
 
@@ -182,8 +185,9 @@ type benchClient struct {
 	CPU             float64       `json:"cpu_s_per_million"`
 	PeakRSS         float64       `json:"peak_rss_mib"`
 	Seconds         float64       `json:"seconds"`
-	RecordsPerCall  float64       `json:"records_per_call"`  // of Kinesis
-	RecordsPerBatch float64       `json:"records_per_batch"` // of Kafka; 0 if that was not the client's doing
+	RecordsPerCall  float64       `json:"records_per_call"`       // of Kinesis
+	RecordsPerBatch float64       `json:"records_per_batch"`      // of Kafka; 0 if that was not the client's doing
+	Unanswered      int           `json:"unacknowledged_per_key"` // most Kinesis records of one key at one time; 0 towards Kafka
 	Arrived         bench.Verdict `json:"arrived"`
 }
 
@@ -195,6 +199,9 @@ func (r *benchResult) proved() error {
 			all = errors.Join(all, fmt.Errorf("%s: %w", c.Name, err))
 		}
 	}
+	if r.Unanswered > 1 {
+		all = errors.Join(all, fmt.Errorf("%s: %d records of one key were on their way to Kinesis at one time, so that their order hung on luck", roleMirror, r.Unanswered))
+	}
 	return all
 }
 
@@ -202,7 +209,7 @@ func (r *benchResult) add(c benchClient) {
 	r.Clients = append(r.Clients, c)
 	switch c.Name {
 	case roleMirror:
-		r.CPU, r.PeakRSS = c.CPU, c.PeakRSS
+		r.CPU, r.PeakRSS, r.Unanswered = c.CPU, c.PeakRSS, c.Unanswered
 	case "ceiling":
 		r.CeilingCPU = c.CPU
 	case "stock":
@@ -219,13 +226,13 @@ func (r *benchResult) print(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, %s: %s records of %d bytes, %d shards, %d partitions, %s keys, %s\n",
 		r.Direction, r.Format, grouped(int64(r.Records)), r.Size, r.Shards, r.Partitions, grouped(int64(r.Keys)), r.KafkaServer)
-	fmt.Fprintf(&b, "%-10s %14s %12s %10s %12s %12s  %s\n", "client", "CPU-s/million", "peak RSS MiB", "seconds", "rec/call", "rec/batch", "arrived")
+	fmt.Fprintf(&b, "%-10s %14s %12s %10s %10s %10s %12s  %s\n", "client", "CPU-s/million", "peak RSS MiB", "seconds", "rec/call", "rec/batch", "unacked/key", "arrived")
 	for _, c := range r.Clients {
 		arrived := "all, once, in order"
 		if err := c.Arrived.Err(); err != nil {
 			arrived = err.Error()
 		}
-		fmt.Fprintf(&b, "%-10s %14.2f %12.1f %10.1f %12.1f %12.1f  %s\n", c.Name, c.CPU, c.PeakRSS, c.Seconds, c.RecordsPerCall, c.RecordsPerBatch, arrived)
+		fmt.Fprintf(&b, "%-10s %14.2f %12.1f %10.1f %10.1f %10.1f %12d  %s\n", c.Name, c.CPU, c.PeakRSS, c.Seconds, c.RecordsPerCall, c.RecordsPerBatch, c.Unanswered, arrived)
 	}
 	if r.Ratio > 0 {
 		fmt.Fprintf(&b, "mirror / ceiling %.2f", r.Ratio)

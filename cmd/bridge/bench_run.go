@@ -178,7 +178,7 @@ func (b *benchmark) measure(ctx context.Context, name string) (benchClient, erro
 		out.RecordsPerCall = rounded(float64(after.Calls[op].Records-before.Calls[op].Records) / float64(calls))
 	}
 	if !b.toKafka() {
-		out.Arrived = *after.Verdict
+		out.Arrived, out.Unanswered = *after.Verdict, after.Unanswered
 		return out, nil
 	}
 	verdict, batches, err := b.topics().Prove(ctx, job.Topic)

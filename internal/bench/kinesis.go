@@ -20,7 +20,10 @@ type Served struct {
 	Address string         `json:"address,omitempty"`
 	Calls   map[string]Ops `json:"calls,omitempty"`
 	Verdict *Verdict       `json:"verdict,omitempty"`
-	Error   string         `json:"error,omitempty"`
+	// Unanswered is the most records of one partition key that were put and not answered at
+	// one time.
+	Unanswered int    `json:"unanswered,omitempty"`
+	Error      string `json:"error,omitempty"`
 }
 
 // Ops are the calls of one operation so far, and the records that they carried.
@@ -65,6 +68,7 @@ func ServeKinesis(ctx context.Context, l Load, streams Streams, in io.Reader, ou
 		if p := proofs[lines.Text()]; p != nil {
 			v := p.Verdict()
 			s.Verdict = &v
+			s.Unanswered = srv.Stream(lines.Text()).MostUnanswered()
 		}
 		if err := say.Encode(s); err != nil {
 			return err
@@ -90,6 +94,7 @@ func (s Streams) create(srv *kinesistest.Server, rows *Rows) (map[string]*Proof,
 		}
 		p := NewProof(rows)
 		proofs[name] = p
+		st.CountUnanswered()
 		st.Discard(func(_ string, r kinesistest.Record) { p.AddPacked(r.Key, r.Data) })
 	}
 	return proofs, nil

@@ -33,6 +33,8 @@ type request struct {
 	call  Call
 	fault Fault
 	event Event
+	// answering is called when the answer is about to be sent; nil if nobody waits for it.
+	answering func()
 }
 
 // input is a decoded request: it says what it is about, and can be carried out.
@@ -205,7 +207,11 @@ func (s *Server) perform(w http.ResponseWriter, hr *http.Request, r *request, in
 		out, err = in.run(r)
 	}
 	s.latency(hr.Context(), begin)
-	if !s.hold(f.LateDelay, f.LateWait) || f.LateCut {
+	held := s.hold(f.LateDelay, f.LateWait)
+	if r.answering != nil {
+		r.answering()
+	}
+	if !held || f.LateCut {
 		r.event.Cut, r.event.Late = true, err == nil
 		s.finish(r)
 		cut(w)

@@ -179,6 +179,9 @@ func (in *putRecordsInput) run(r *request) (any, *Error) {
 	if in.dryRun {
 		return nil, dryRun()
 	}
+	if st.unanswered != nil {
+		r.answering = st.unanswered.come(in.entries)
+	}
 	in.sequence(r.fault.Shuffle)
 	in.results = append(in.results[:0], make([]putResult, len(in.entries))...)
 	turn := r.call.N

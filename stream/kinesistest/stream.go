@@ -64,6 +64,7 @@ type Stream struct {
 	countTimes []int64                      // when UpdateShardCount was called, unix ms
 	modeTimes  []int64                      // when the mode was changed
 	discard    func(shard string, r Record) // takes what is put, instead of storing it
+	unanswered *unanswered                  // nil if nobody asks
 }
 
 // change is what an asynchronous call will have done at a time.
