@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -50,12 +51,15 @@ func newPairing(t *testing.T, brokers map[string]string) *pairing {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.kafka.Close)
-	for i := range 200 {
+	const records = 200
+	for i := range records {
 		key := fmt.Sprint("key", i%50)
 		if err := p.stream.Put(kinesistest.Entry{Key: key, Data: []byte("value")}); err != nil {
 			t.Fatal(err)
 		}
-		p.records = append(p.records, &kgo.Record{Topic: "orders", Key: []byte(key), Value: []byte("value")})
+		// Four a minute, so that however slow this machine is, raw could carry them.
+		at := time.Now().Add(-time.Duration(records-i) * 15 * time.Second)
+		p.records = append(p.records, &kgo.Record{Topic: "orders", Key: []byte(key), Value: []byte("value"), Timestamp: at})
 	}
 	return p
 }
@@ -152,6 +156,7 @@ func (p *pairing) stores(t *testing.T, other map[string]string) {
 // none is found.
 func TestPreflightFindsWhatIsPlanted(t *testing.T) {
 	hot := func(p *pairing) {
+		p.records = nil
 		for range 20_000 {
 			p.records = append(p.records, &kgo.Record{Topic: "orders", Key: []byte("hot"), Value: []byte("value")})
 		}
