@@ -40,7 +40,7 @@ func TestIntegrationFormats(t *testing.T) {
 				began := time.Now()
 				first := there.catchUp("state")
 				took := time.Since(began)
-				second := onward(t, srv, rows)
+				second := onward(t, srv, "packed", rows)
 				f.runs++
 				f.judged(second)
 				f.print("%.1f s to the stream, counts %+v", took.Seconds(), first.Result.Counts)
@@ -50,9 +50,9 @@ func TestIntegrationFormats(t *testing.T) {
 }
 
 // onward mirrors the stream into a topic of its own and judges that.
-func onward(t *testing.T, srv kinesisServer, rows []checker.Row) checker.Verdict {
+func onward(t *testing.T, srv kinesisServer, stream string, rows []checker.Row) checker.Verdict {
 	t.Helper()
-	back := newJob(t, toKafka, srv, "packed", unique("onward"))
+	back := newJob(t, toKafka, srv, stream, unique("onward"))
 	back.restores = true
 	back.catchUp("state")
 	v, _ := judgeTopic(t, bench.kafka.Brokers(), back.topic, rows)
@@ -82,7 +82,7 @@ func TestIntegrationKillsOfFormats(t *testing.T) {
 					func() { k.pass(j, killsPerPass, int64(fed)) })
 				produce(t.Context(), t, bench.kafka.Brokers(), topic, rows[fed:], 12, 0)
 				r := j.catchUp("state")
-				k.judgedRun(onward(t, srv, rows), r, len(rows))
+				k.judgedRun(onward(t, srv, "packed", rows), r, len(rows))
 			}
 			k.report()
 		})

@@ -140,7 +140,7 @@ func TestIntegrationKillsOfSharedAggregates(t *testing.T) {
 		})
 		produce(t.Context(), t, bench.kafka.Brokers(), topic, rows[fed:], 12, 0)
 		last := j.catchUp("state")
-		k.judgedRun(onward(t, srv, rows), last, len(rows))
+		k.judgedRun(onward(t, srv, "packed", rows), last, len(rows))
 		c := j.start("verify", "run", "--config", j.config("state"), "--settle", "200ms")
 		if code := c.wait(4 * time.Minute); code != 0 {
 			t.Errorf("verify: exit %d\n%s\n%s", code, c.out.String(), c.stderr())

@@ -187,47 +187,63 @@ func (r *resharding) asked(first int, shards []string) bool {
 	return false
 }
 
-// A target that splits and merges while it is written, with kills on the way.
+// A target that splits and merges while it is written, with kills on the way, in each of the
+// formats in turn.
 func TestIntegrationReshardsToKinesis(t *testing.T) {
-	f, runs, rng := prove(t, "random splits and merges of the target, kill -9 behind each, kafka to kinesis", 100, 32)
+	f, runs, rng := prove(t, "random splits and merges of the target, kill -9 behind each, kafka to kinesis in raw, kpl and envelope in turn", 100, 32)
 	k := &killer{figures: &figures{t: t, broken: f.broken}}
-	reshards := 0
-	for range runs {
-		rows := rowsOf(t, 4000)
-		nullKeys(rows)
-		srv := newKinesis(t, noRates)
-		s, err := srv.CreateStream("target", 3)
-		if err != nil {
-			t.Fatal(err)
-		}
-		topic := unique("source")
-		createTopic(t, bench.kafka.Brokers(), topic, 6)
-		r := resharding{t: t, rng: rng, srv: srv, s: s}
-		j := newJob(t, toKinesis, srv, "target", topic)
-		j.checkpoints(f.runs)
-		fed := int64(len(rows))
-		underFeed(t, func(ctx context.Context) { produce(ctx, t, bench.kafka.Brokers(), topic, rows, 6, 1500) }, func() {
-			c := j.mirror("state")
-			for range 3 {
-				from := c.at().Read
-				c.until("more records", func(p progress) bool { return p.Read > from+500 || p.Read >= fed })
-				r.once()
-				c.until("records behind the reshard", func(p progress) bool { return p.Read > from+800 || p.Read >= fed })
-				at := c.at()
-				c.kill()
-				c = j.mirror("state")
-				c.until("reading past the kill", func(p progress) bool { return p.Read >= min(at.Read+at.Under, fed) })
-				k.note(at, c.found())
-			}
-			c.kill()
-		})
-		last := j.catchUp("state")
-		f.runs++
-		f.judgedRun(judgeStream(t, srv.URL(), "target", rows), last, len(rows))
-		reshards += r.n
+	formats := []string{"raw", "kpl", "envelope"}
+	reshards := map[string]int{}
+	for i := range runs {
+		format := formats[i%len(formats)]
+		reshards[format] += reshardTarget(t, format, f, k, rng)
 	}
-	f.print("reshards %d, kills %d, found present %d records behind %d of them", reshards, k.runs, k.present, k.found)
+	f.print("reshards %v, kills %d, found present %d records behind %d of them", reshards, k.runs, k.present, k.found)
 	if k.found*3 < k.runs {
 		t.Errorf("not exercised: only behind %d of %d kills was something found", k.found, k.runs)
 	}
+}
+
+// reshardTarget is one run, and returns how often the target was resharded.
+func reshardTarget(t *testing.T, format string, f *figures, k *killer, rng *rand.Rand) int {
+	rows := rowsOf(t, 4000)
+	nullKeys(rows)
+	if format != "raw" { // which does not carry times
+		timed(rows)
+	}
+	srv := newKinesis(t, noRates)
+	s, err := srv.CreateStream("target", 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topic := unique("source")
+	createTopic(t, bench.kafka.Brokers(), topic, 6)
+	r := resharding{t: t, rng: rng, srv: srv, s: s}
+	j := newJob(t, toKinesis, srv, "target", topic)
+	j.format = format
+	j.checkpoints(f.runs)
+	fed := int64(len(rows))
+	underFeed(t, func(ctx context.Context) { produce(ctx, t, bench.kafka.Brokers(), topic, rows, 6, 1500) }, func() {
+		c := j.mirror("state")
+		for range 3 {
+			from := c.at().Read
+			c.until("more records", func(p progress) bool { return p.Read > from+500 || p.Read >= fed })
+			r.once()
+			c.until("records behind the reshard", func(p progress) bool { return p.Read > from+800 || p.Read >= fed })
+			at := c.at()
+			c.kill()
+			c = j.mirror("state")
+			c.until("reading past the kill", func(p progress) bool { return p.Read >= min(at.Read+at.Under, fed) })
+			k.note(at, c.found())
+		}
+		c.kill()
+	})
+	last := j.catchUp("state")
+	f.runs++
+	if format == "raw" {
+		f.judgedRun(judgeStream(t, srv.URL(), "target", rows), last, len(rows))
+	} else {
+		f.judgedRun(onward(t, srv, "target", rows), last, len(rows))
+	}
+	return r.n
 }

@@ -32,7 +32,7 @@ func TestIntegrationSizes(t *testing.T) {
 					t.Parallel() // they wait more than they work
 					s := &sizes{t: t, srv: newKinesis(t, noRates), limit: limit, format: format, topic: unique("sizes")}
 					s.run()
-					verdicts <- onward(t, s.srv, s.rows)
+					verdicts <- onward(t, s.srv, "packed", s.rows)
 				})
 			}
 		}

@@ -82,7 +82,7 @@ func TestEveryFlippedByteIsRefused(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	rng := rand.New(rand.NewPCG(seed, 1))
 	flips := 0
-	for i := 0; i < len(good); i += 1 + rng.IntN(2*stride(t)) {
+	for i := 0; i < len(good); i += 1 + rng.IntN(2*stride(t)-1) {
 		bad := append([]byte(nil), good...)
 		bad[i] ^= byte(1 + rng.IntN(255))
 		flips++

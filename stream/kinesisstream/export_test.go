@@ -1,6 +1,10 @@
 package kinesisstream
 
 import (
+	"os"
+	"strconv"
+	"testing"
+
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/schemas"
 	smithy "github.com/aws/smithy-go"
@@ -30,3 +34,15 @@ func (c *Client) API() *kinesis.Client { return c.api }
 // AppendBase64 and DecodeBase64 are those of the standard library, done faster.
 func AppendBase64(dst, src []byte) []byte             { return appendBase64(dst, src) }
 func DecodeBase64(dst, src []byte) (n int, err error) { return decodeBase64(dst, src) }
+
+// Share is percent of n, which are the cases of a full run: RUNS of them, or 2.
+func Share(t *testing.T, n int) int {
+	percent := 2
+	if s := os.Getenv("RUNS"); s != "" {
+		var err error
+		if percent, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return n * percent / 100
+}

@@ -166,31 +166,54 @@ func expect(t testing.TB, what string, st *kinesistest.Stream, recs []bridge.Rec
 	}
 }
 
-// One call of 500 records over 500 keys, refused at each of its positions.
-func TestPutRefusedAtEachOf500Positions(t *testing.T) {
-	srv := fast(t)
-	for at := range 500 {
-		st := stream(t, srv, 1)
-		recs := records(500, 500, distinct)
-		srv.SetFault(kinesistest.Next("PutRecords", 1, kinesistest.Fault{FailEntries: map[int]string{at: ""}}))
-		before := srv.Counts("PutRecords").Failed
-		if err := writeAll(t.Context(), open(t.Context(), t, dial(t, srv, st.Name()), memstream.NewLog(nil), kinesisstream.Raw, enough).sink, recs, 1000); err != nil {
-			t.Fatalf("position %d: %v", at, err)
+// parted are the formats that put one Kinesis record a key, and how much of a check runs in
+// each: in raw all of it.
+func parted(t *testing.T, check func(t *testing.T, format kinesisstream.Format, stride int)) {
+	for _, format := range []kinesisstream.Format{kinesisstream.Raw, kinesisstream.KPL, kinesisstream.Envelope} {
+		stride := 1
+		if format != kinesisstream.Raw {
+			stride = 500 / max(kinesisstream.Share(t, 500), 1)
 		}
-		if srv.Counts("PutRecords").Failed != before+1 {
-			t.Fatalf("position %d was not exercised", at)
-		}
-		expect(t, fmt.Sprint("position ", at), st, recs)
+		t.Run(string(format), func(t *testing.T) { check(t, format, stride) })
 	}
 }
 
+// One call of 500 records over 500 keys, refused at each of its positions.
+func TestPutRefusedAtEachOf500Positions(t *testing.T) {
+	srv := fast(t)
+	parted(t, func(t *testing.T, format kinesisstream.Format, stride int) {
+		n := 0
+		for at := 0; at < 500; at += stride {
+			st := stream(t, srv, 1)
+			recs := records(500, 500, distinct)
+			srv.SetFault(kinesistest.Next("PutRecords", 1, kinesistest.Fault{FailEntries: map[int]string{at: ""}}))
+			before := srv.Counts("PutRecords").Failed
+			if err := writeAll(t.Context(), open(t.Context(), t, dial(t, srv, st.Name()), memstream.NewLog(nil), format, enough).sink, recs, 1000); err != nil {
+				t.Fatalf("position %d: %v", at, err)
+			}
+			if srv.Counts("PutRecords").Failed != before+1 {
+				t.Fatalf("position %d was not exercised", at)
+			}
+			expect(t, fmt.Sprint("position ", at), st, recs)
+			n++
+		}
+		t.Logf("%d of 500 positions were refused", n)
+	})
+}
+
 // 500 records over 50 keys go out in calls of at most 50; each call is refused at each of
-// its positions, one after the other.
+// its positions, one after the other. Formats that pack are given one record of each key at
+// a time, which then makes a call.
 func TestPutRefusedAtEachPositionOfEachCall(t *testing.T) {
 	srv := fast(t)
-	exercised := 0
-	for call := range 10 {
-		for at := range 50 {
+	parted(t, func(t *testing.T, format kinesisstream.Format, stride int) {
+		page := 1000
+		if format != kinesisstream.Raw {
+			page = 50
+		}
+		exercised, tries := 0, 0
+		for i := 0; i < 500; i += stride {
+			call, at := i/50, i%50
 			st := stream(t, srv, 2)
 			recs := records(500, 50, distinct)
 			calls, largest := 0, 0
@@ -206,19 +229,20 @@ func TestPutRefusedAtEachPositionOfEachCall(t *testing.T) {
 				}
 				return kinesistest.Fault{}
 			})
-			if err := writeAll(t.Context(), open(t.Context(), t, dial(t, srv, st.Name()), memstream.NewLog(nil), kinesisstream.Raw, enough).sink, recs, 1000); err != nil {
+			if err := writeAll(t.Context(), open(t.Context(), t, dial(t, srv, st.Name()), memstream.NewLog(nil), format, enough).sink, recs, page); err != nil {
 				t.Fatalf("call %d position %d: %v", call, at, err)
 			}
 			if largest > 50 {
 				t.Fatalf("a call held %d records of 50 keys: one key was twice in it", largest)
 			}
 			expect(t, fmt.Sprintf("call %d position %d", call, at), st, recs)
+			tries++
 		}
-	}
-	t.Logf("%d of 500 positions were refused", exercised)
-	if exercised < 450 {
-		t.Error("not exercised")
-	}
+		t.Logf("%d of %d positions were refused", exercised, tries)
+		if exercised*10 < tries*9 {
+			t.Error("not exercised")
+		}
+	})
 }
 
 // A put is stored and its answer cut, or cut before it is carried out, or fails with 500

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -21,18 +20,6 @@ var (
 	topic  = bridge.Identity{Name: "kafka:c/t", Incarnation: "1"}
 	target = bridge.Identity{Name: "kinesis:arn", Incarnation: "2"}
 )
-
-// share is percent of n, which are the cases of a full run: RUNS of them, or 2.
-func share(t *testing.T, n int) int {
-	percent := 2
-	if s := os.Getenv("RUNS"); s != "" {
-		var err error
-		if percent, err = strconv.Atoi(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return n * percent / 100
-}
 
 // A maker makes records of all kinds.
 type maker struct {
@@ -80,7 +67,7 @@ func (m *maker) record() bridge.Record {
 func TestRoundTrip(t *testing.T) {
 	const seed = 17
 	for _, f := range []Format{Raw, KPL, Envelope} {
-		t.Run(string(f), func(t *testing.T) { roundTrips(t, f, seed, share(t, 1_000_000)) })
+		t.Run(string(f), func(t *testing.T) { roundTrips(t, f, seed, Share(t, 1_000_000)) })
 	}
 }
 
