@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/urfave/cli/v2"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -259,7 +260,7 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	if err := r.sameDirection(w); err != nil {
 		return err
 	}
-	found, err := ends.Prepare(ctx, w.Pinned)
+	found, err := patiently(ctx, r.Log, func() (prepared, error) { return ends.Prepare(ctx, w.Pinned) })
 	if err != nil {
 		return err
 	}
@@ -282,7 +283,7 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	r.limit(w.Wanted)
 	doing, reason := r.doing()
 	w.Actual = state.Actual{Doing: doing, Reason: reason, At: now()}
-	mirror, err := ends.Open(ctx, w)
+	mirror, err := patiently(ctx, r.Log, func() (runner, error) { return ends.Open(ctx, w) })
 	if err != nil {
 		return err
 	}
@@ -293,6 +294,34 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	r.runner = mirror
 	r.meter.Follow(mirror.Progress)
 	return nil
+}
+
+// startTries is how often the start asks for what is refused for now.
+const startTries = 10
+
+// patiently tries again what may be refused for now. Whoever does not answer at all at the
+// start was probably configured wrongly, and is not waited for.
+func patiently[T any](ctx context.Context, log *slog.Logger, try func() (T, error)) (T, error) {
+	wait := newBackOff()
+	for n := 1; ; n++ {
+		v, err := try()
+		if err == nil || n == startTries || !bridge.Retryable(err) || errors.Is(err, bridge.ErrUnreachable) {
+			return v, err
+		}
+		log.Warn("the start is tried again", "error", err)
+		select {
+		case <-ctx.Done():
+			return v, err
+		case <-time.After(wait.NextBackOff()):
+		}
+	}
+}
+
+// newBackOff is how long to wait for what may pass: from 20 ms to 5 s.
+func newBackOff() *backoff.ExponentialBackOff {
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval, b.Multiplier = 20*time.Millisecond, 5*time.Second, 2
+	return b
 }
 
 // configured adds what the configuration alone decides.

@@ -19,7 +19,8 @@ import (
 
 // A mover is a mirror with the session that owns its task. If the broker loses track of
 // the session's producer, it takes the task again, as nobody else may, and begins anew
-// with a look at the target.
+// with a look at the target; and so it does once it ran and a service does not answer, for
+// as long as that takes.
 type mover struct {
 	*pair
 	workflow state.Workflow
@@ -49,30 +50,60 @@ func (m *mover) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// keep takes the task and carries records, again if the broker lost track.
+// keep takes the task and carries records, again if the broker lost track, or what went
+// wrong may pass.
 func (m *mover) keep(ctx context.Context, watch *bridge.Watch) (err error) {
-	for n := 0; n < restarts; n++ {
+	wait, lost, tries := newBackOff(), 0, 0
+	for {
 		before := m.Progress().Counts.Read
-		if err = m.take(ctx, watch); err != nil {
-			return err
+		if err = m.take(ctx, watch); err == nil {
+			err = m.carry(ctx, watch)
 		}
-		err = m.carry(ctx, watch)
-		again := errors.Is(err, bridge.ErrLostTrack) || bridge.Retryable(err)
-		if err == nil || !again || ctx.Err() != nil {
-			return err
+		if p := m.Progress(); p.Counts.Read > before {
+			lost, tries = 0, 0
+			wait.Reset()
 		}
-		if m.Progress().Counts.Read > before {
-			n = 0
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return err
+		case errors.Is(err, bridge.ErrLostTrack):
+			if lost++; lost == restarts {
+				return err
+			}
+		case !bridge.Retryable(err):
+			return err
+		case m.Progress().Source.IsZero():
+			if tries++; tries == startTries || errors.Is(err, bridge.ErrUnreachable) {
+				return err
+			}
 		}
 		m.Log.Warn("begins anew with a look at the target", "error", err)
+		if !m.pause(ctx, wait.NextBackOff()) {
+			return err
+		}
 	}
-	return err
+}
+
+// pause is false if it ended because nothing more shall be moved.
+func (m *mover) pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+	case <-m.drained:
+	}
+	return false
 }
 
 // take opens the session of the task, or takes it again.
-func (m *mover) take(ctx context.Context, watch *bridge.Watch) (err error) {
+func (m *mover) take(ctx context.Context, watch *bridge.Watch) error {
 	if m.session != nil {
-		m.session, err = m.session.Restart(ctx)
+		again, err := m.session.Restart(ctx)
+		if err == nil {
+			m.session = again
+		}
 		return err
 	}
 	c := kafkastream.SessionConfig{
@@ -84,7 +115,10 @@ func (m *mover) take(ctx context.Context, watch *bridge.Watch) (err error) {
 		c.Target, c.Compression = m.Config.Kafka.Topic, m.Config.Kafka.Compression
 	}
 	c.DeadLetters = m.letters.Name
-	m.session, err = kafkastream.OpenSession(ctx, c)
+	session, err := kafkastream.OpenSession(ctx, c)
+	if err == nil {
+		m.session = session
+	}
 	return err
 }
 

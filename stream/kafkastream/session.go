@@ -77,23 +77,35 @@ var codecs = map[string]sarama.CompressionCodec{"": sarama.CompressionNone, "non
 // learns of the new epoch only with the first batch. What is then written carries the
 // producer id, but no transaction.
 func OpenSession(ctx context.Context, c SessionConfig) (*Session, error) {
-	return openSession(ctx, c, -1, -1)
+	s, err := openSession(ctx, c, -1, -1)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Restart ends s and takes the same task again, as s and nobody else may: it wraps
 // ErrFenced if another session was opened in between. It is for a producer whose state
-// the broker lost.
+// the broker lost. It can be called again after an error.
 func (s *Session) Restart(ctx context.Context) (*Session, error) {
 	_ = s.Close()
 	if !s.fenced {
 		return OpenSession(ctx, s.conf)
 	}
-	return openSession(ctx, s.conf, s.id, s.epoch)
+	next, err := openSession(ctx, s.conf, s.id, s.epoch)
+	if err != nil {
+		if next.fenced {
+			s.id, s.epoch = next.id, next.epoch // which nobody else has
+		}
+		return nil, err
+	}
+	return next, nil
 }
 
+// openSession returns what it has reached with its error, too.
 func openSession(ctx context.Context, c SessionConfig, id int64, epoch int16) (*Session, error) {
 	if _, ok := codecs[c.Compression]; !ok {
-		return nil, fmt.Errorf("compression %q is none of none, lz4, zstd: %w", c.Compression, bridge.ErrRefused)
+		return &Session{}, fmt.Errorf("compression %q is none of none, lz4, zstd: %w", c.Compression, bridge.ErrRefused)
 	}
 	c.Tasks = max(c.Tasks, 1)
 	s := &Session{
@@ -106,26 +118,26 @@ func openSession(ctx context.Context, c SessionConfig, id int64, epoch int16) (*
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	if err := s.own.ensure(ctx, c); err != nil {
-		return nil, err
+		return s, err
 	}
 	if c.Target != "" {
 		var err error
 		if s.target, err = c.Client.Topic(ctx, c.Target); err != nil {
-			return nil, err
+			return s, err
 		}
 	}
 	if c.DeadLetters != "" {
 		var err error
 		if s.letters, err = c.Client.Topic(ctx, c.DeadLetters); err != nil {
-			return nil, err
+			return s, err
 		}
 	}
 	if err := s.takeOver(ctx, id, epoch); err != nil {
-		return nil, fmt.Errorf("take over task %s: %w", s.txID, err)
+		return s, fmt.Errorf("take over task %s: %w", s.txID, err)
 	}
 	s.startProducer(ctx)
 	if err := s.introduce(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("take over task %s: %w", s.txID, err), s.Close())
+		return s, errors.Join(fmt.Errorf("take over task %s: %w", s.txID, err), s.Close())
 	}
 	return s, nil
 }
