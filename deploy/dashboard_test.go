@@ -2,11 +2,13 @@ package deploy_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A board is what is looked at of dashboard.json.
@@ -69,6 +71,11 @@ func TestPanels(t *testing.T) {
 		if len(p.Description) < 40 || p.FieldConfig.Defaults.Unit == "" || len(p.Targets) == 0 {
 			t.Errorf("%s: needs a description, a unit and a target", p.Title)
 		}
+		for _, page := range regexp.MustCompile(`runbooks/[a-z0-9-]+\.md`).FindAllString(p.Description, -1) {
+			if _, err := os.Stat("../" + page); err != nil {
+				t.Errorf("%s: there is no %s", p.Title, page)
+			}
+		}
 		if p.Datasource.Type != "prometheus" || p.Datasource.UID != "${datasource}" {
 			t.Errorf("%s: its source is not the one that was chosen", p.Title)
 		}
@@ -101,6 +108,24 @@ func place(t *testing.T, p panel, taken map[[2]int]string) {
 				t.Fatalf("%s lies on %s", p.Title, other)
 			}
 			taken[[2]int{x, y}] = p.Title
+		}
+	}
+}
+
+// Every target shows something once everything is known.
+func TestPanelsShow(t *testing.T) {
+	h, begin := history{}, time.UnixMilli(0).Add(24*time.Hour)
+	for i, c := range informed() {
+		for minute := range 10 {
+			h.scrape(t, fmt.Sprint("job", i), c, begin.Add(time.Duration(minute)*step))
+		}
+	}
+	fill := strings.NewReplacer("$__rate_interval", "5m", "$direction", ends.Direction, "$stream", ".*", "$topic", ends.Topic)
+	for _, p := range dashboard(t).Panels {
+		for _, target := range p.Targets {
+			if len(h.query(t, fill.Replace(target.Expr), begin.Add(9*step), begin.Add(9*step))) == 0 {
+				t.Errorf("%s shows nothing: %s", p.Title, target.Expr)
+			}
 		}
 	}
 }

@@ -1,23 +1,26 @@
 package deploy_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
-	"text/template"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/prometheus/model/histogram"
 	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
+	"github.com/prometheus/prometheus/template"
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
 	"github.com/prometheus/prometheus/util/annotations"
@@ -137,6 +140,21 @@ func (h history) Querier(_, _ int64) (storage.Querier, error) {
 	}}, nil
 }
 
+// query asks for a value at every step.
+func (h history) query(t *testing.T, expr string, begin, end time.Time) promql.Matrix {
+	t.Helper()
+	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1e7, Timeout: time.Minute})
+	q, err := engine.NewRangeQuery(t.Context(), h, nil, expr, begin, end, step)
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	m, err := q.Exec(t.Context()).Matrix()
+	if err != nil {
+		t.Fatalf("%s: %v", expr, err)
+	}
+	return m
+}
+
 // A set is a storage.SeriesSet.
 type set struct {
 	all []storage.Series
@@ -157,28 +175,18 @@ type firing struct {
 
 // evaluate runs alarms over a history as Prometheus does, every step, and returns for each
 // that fired the first time that it did.
-func evaluate(t *testing.T, h history, rules []rule, begin, end time.Time) map[string]firing {
+func evaluate(t *testing.T, h history, rules []rulefmt.Rule, begin, end time.Time) map[string]firing {
 	t.Helper()
-	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1e7, Timeout: time.Minute})
 	out := map[string]firing{}
 	for _, r := range rules {
-		q, err := engine.NewRangeQuery(t.Context(), h, nil, r.Expr, begin, end, step)
-		if err != nil {
-			t.Fatalf("%s: %v", r.Alert, err)
-		}
-		m, err := q.Exec(t.Context()).Matrix()
-		if err != nil {
-			t.Fatalf("%s: %v", r.Alert, err)
-		}
-		for _, s := range m {
-			if p, ok := fires(s.Floats, r.wait(t)); ok {
+		for _, s := range h.query(t, r.Expr, begin, end) {
+			if p, ok := fires(s.Floats, time.Duration(r.For)); ok {
 				f := firing{time.UnixMilli(p.T).Sub(begin), s.Metric, p.F}
 				if first, known := out[r.Alert]; !known || f.after < first.after {
 					out[r.Alert] = f
 				}
 			}
 		}
-		q.Close()
 	}
 	return out
 }
@@ -196,22 +204,9 @@ func fires(points []promql.FPoint, wait time.Duration) (promql.FPoint, bool) {
 	return promql.FPoint{}, false
 }
 
-// expand says what an alarm tells; a label that it has not is an error.
-func expand(r rule, f firing) (string, error) {
-	number := func(v float64) string { return fmt.Sprintf("%.4g", v) }
-	var out strings.Builder
-	for _, name := range []string{"summary", "description"} {
-		tmpl, err := template.New(r.Alert).Option("missingkey=error").Funcs(template.FuncMap{
-			"humanize": number, "humanizeDuration": func(v float64) string { return number(v) + "s" },
-			"humanizePercentage": func(v float64) string { return number(100*v) + "%" },
-		}).Parse("{{ $labels := .Labels }}{{ $value := .Value }}" + r.Annotations[name])
-		if err != nil {
-			return "", err
-		}
-		if err := tmpl.Execute(&out, map[string]any{"Labels": f.labels.Map(), "Value": f.value}); err != nil {
-			return "", err
-		}
-		out.WriteString("\n")
-	}
-	return out.String(), nil
+// expand says what an alarm tells, as Prometheus does, but a label that it has not is an error.
+func expand(ctx context.Context, r rulefmt.Rule, f firing) (string, error) {
+	data := template.AlertTemplateData(f.labels.Map(), nil, "", promql.Sample{F: f.value})
+	text := "{{ $labels := .Labels }}{{ $value := .Value }}" + r.Annotations["summary"] + "\n" + r.Annotations["description"]
+	return template.NewTemplateExpander(ctx, text, r.Alert, data, 0, nil, &url.URL{}, []string{"missingkey=error"}).Expand()
 }

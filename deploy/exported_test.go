@@ -34,9 +34,8 @@ type series struct {
 // open are labels of which any value can come; of all others those that were seen are all.
 var open = []string{"direction", "stream", "topic", "partition", "version", "goversion", "job", "instance", "le"}
 
-// exported is what a mirror and a verify run export that know all there is to know, by name.
-func exported(t *testing.T) map[string]series {
-	t.Helper()
+// informed are a mirror and a verify run that know all there is to know.
+func informed() []prometheus.Collector {
 	now := time.Now()
 	e := metrics.New(ends)
 	e.KeepsFor(24 * time.Hour)
@@ -50,8 +49,14 @@ func exported(t *testing.T) map[string]series {
 	w.Note(verify.Progress{
 		Left: time.Minute, Sweep: &verify.Sweep{EndedAt: now}, Through: []verify.Through{{Partition: "0", Time: now}},
 	})
+	return []prometheus.Collector{e, w}
+}
+
+// exported is all that a mirror and a verify run export, by name.
+func exported(t *testing.T) map[string]series {
+	t.Helper()
 	out := map[string]series{}
-	for _, c := range []prometheus.Collector{e, w} {
+	for _, c := range informed() {
 		families := gather(t, c)
 		described := make(chan *prometheus.Desc, 100)
 		c.Describe(described)
