@@ -64,10 +64,13 @@ func (e *Exporter) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, v, labels...)
 	}
 	gauge(e.descs.build, 1, e.config.Version, runtime.Version())
-	for outcome, n := range outcomes(p.Counts) {
-		counter(e.descs.records, float64(n), outcome)
+	// Before the checkpoint is read nobody knows them, and a zero that becomes a million looks like a million at once.
+	if !p.Source.IsZero() {
+		for outcome, n := range outcomes(p.Counts) {
+			counter(e.descs.records, float64(n), outcome)
+		}
+		counter(e.descs.suppressed, float64(p.Counts.Present))
 	}
-	counter(e.descs.suppressed, float64(p.Counts.Present))
 	gauge(e.descs.inflight, float64(p.UnderWay))
 	limits := e.limits()
 	gauge(e.descs.paused, map[bool]float64{true: 1}[limits.Paused])

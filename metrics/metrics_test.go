@@ -411,7 +411,13 @@ func TestReady(t *testing.T) {
 	if w := get(e, "/healthz"); w.Code != http.StatusOK {
 		t.Errorf("a mirror that has not begun is not alive: %d", w.Code)
 	}
+	if f, _ := scrape(t, e); f["bridge_records_total"] != nil || f["bridge_duplicates_suppressed_total"] != nil || f["bridge_partitions"] == nil {
+		t.Error("a mirror that has not read its checkpoint counts from zero, or shows nothing")
+	}
 	e.Follow(func() mirror.Progress { return mirror.Progress{Source: bridge.Identity{Name: "s"}} })
+	if f, _ := scrape(t, e); len(f["bridge_records_total"].GetMetric()) != 8 || f["bridge_duplicates_suppressed_total"] == nil {
+		t.Error("a mirror that has carried nothing yet does not say so")
+	}
 	if w := get(e, "/readyz"); w.Code != http.StatusOK {
 		t.Errorf("a mirror that runs is not ready: %d %s", w.Code, w.Body)
 	}

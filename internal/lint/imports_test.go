@@ -50,6 +50,9 @@ var mayImport = map[string][]string{
 	"integration/servers":       {},
 	"integration/servers/fetch": {"integration/servers"},
 
+	// Files for other programs; its tests hold them against what is exported.
+	"deploy": {},
+
 	"internal/dynamo":      {"."},
 	"internal/dynamotest":  {},
 	"internal/flights":     {},
@@ -77,6 +80,7 @@ var homes = []struct {
 	{"github.com/urfave/cli", []string{"cmd/bridge"}},
 	{"github.com/hashicorp/go-multierror", []string{"cmd/bridge", "dualwrite", "cutover"}},
 	{"github.com/prometheus/client_golang", []string{"metrics"}},
+	{"github.com/prometheus/prometheus", nil},
 	{"github.com/twmb/franz-go", []string{"integration/checker"}},
 	{"github.com/rogpeppe/go-internal", nil},
 	{"go.uber.org/goleak", nil},
