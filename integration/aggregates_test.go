@@ -29,7 +29,7 @@ import (
 // brings into a topic, through kill -9; and its other modes bring what they say.
 func TestIntegrationAggregatesLikeTheKCL(t *testing.T) {
 	f, kills, rng := prove(t, "aggregated producers, reshards, damaged aggregates, kill -9 inside aggregates, beside a running KCL", 50, 61)
-	d := startDynamoDB(t)
+	d := sharedDynamoDB(t)
 	var sum aggregated
 	for f.runs < kills {
 		a := newAggregated(t, rng, d)

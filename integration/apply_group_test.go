@@ -39,6 +39,7 @@ type killing struct {
 // begun, and undo brings back what was there. A commit is one request, which a broker stores
 // or does not; that half of it is there is made by hand.
 func TestIntegrationKillsInApplyToGroup(t *testing.T) {
+	t.Parallel() // it mostly waits
 	k := newKilling(t)
 	for _, behind := range []bool{false, true} {
 		for _, verb := range []string{"apply", "undo"} {

@@ -28,6 +28,7 @@ import (
 // The program is killed inside apply at every write to the lease table, before or after it
 // took effect. Apply then finishes what was begun, and undo brings back every byte.
 func TestIntegrationKillsInApply(t *testing.T) {
+	t.Parallel() // it mostly waits
 	rows := numbered(t, 600)
 	srv := newKinesis(t, noRates)
 	topic := unique("killed")
@@ -128,7 +129,8 @@ func (r *remote) Overwrite(t *testing.T, workflow string, raw []byte) {
 
 // Workflow state on a DynamoDB that is not the module's own.
 func TestIntegrationStateInDynamoDB(t *testing.T) {
-	d := startDynamoDB(t)
+	t.Parallel() // it mostly waits
+	d := sharedDynamoDB(t)
 	api := dynamodb.New(dynamodb.Options{
 		BaseEndpoint: aws.String(d.URL()), Region: "us-east-1", Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 	})

@@ -18,6 +18,7 @@ import (
 // Three brokers, replicated three times, at least two in sync: a leader dies under load, all
 // of them are restarted one by one, and answers are lost after the append.
 func TestIntegrationThreeBrokers(t *testing.T) {
+	t.Parallel() // its brokers start while others wait
 	var proxies []*proxy.Proxy
 	for range 3 {
 		p, err := proxy.Listen()
@@ -124,7 +125,7 @@ func (b brokers) counts() (produced, dropped int64) {
 // inSync returns when all replicas of the topic are in sync again.
 func (b brokers) inSync(topic string) {
 	adm := kadm.NewClient(dial(b.t, b.kafka.Brokers()))
-	waitFor(b.t, "replicas in sync", func() bool {
+	waitForEach(b.t, "replicas in sync", 50*time.Millisecond, func() bool {
 		m, err := adm.Metadata(b.t.Context(), topic)
 		if err != nil {
 			return false

@@ -39,11 +39,12 @@ func (l *local) putUsers(rows []checker.Row) {
 // The stream is not resharded: to ListShards AT_TRIM_HORIZON this server answers with
 // children, too, and the library then does not start.
 func TestIntegrationConsumersOnKinesisLocal(t *testing.T) {
+	t.Parallel() // it mostly waits
 	rows := numbered(t, 2000)
 	l := newLocal(t, servers.StartKinesisLocal, "source", 3)
 	l.putUsers(rows)
 	j := newJob(t, toKafka, l.server, "source", unique("local"))
-	m := newMoving(t, j, startDynamoDB(t))
+	m := newMoving(t, j, sharedDynamoDB(t))
 	j.catchUp("state")
 	limits := map[string]int{"shardId-000000000000": 100, "shardId-000000000001": 250, "shardId-000000000002": 400}
 	before := m.kcl(servers.KCL3, limits).set()

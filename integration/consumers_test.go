@@ -460,13 +460,14 @@ func numbered(t *testing.T, n int) []checker.Row {
 	return rows
 }
 
-func startDynamoDB(t *testing.T) *servers.DynamoDB {
+// sharedDynamoDB is the one DynamoDB of all tests, started by the first that asks; their
+// tables have names of their own.
+func sharedDynamoDB(t *testing.T) *servers.DynamoDB {
 	t.Helper()
-	d, err := servers.StartDynamoDB(t.Context(), t.TempDir())
+	d, err := bench.dynamo()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(d.Close)
 	return d
 }
 
@@ -474,7 +475,8 @@ func startDynamoDB(t *testing.T) *servers.DynamoDB {
 // and stops; a group of the Java client goes on where it stood, and is moved back in the
 // middle.
 func TestIntegrationConsumersMoveThereAndBack(t *testing.T) {
-	d := startDynamoDB(t)
+	t.Parallel() // it mostly waits
+	d := sharedDynamoDB(t)
 	for _, version := range []string{servers.KCL3, servers.KCL2, servers.KCL1} {
 		t.Run("KCL "+version, func(t *testing.T) {
 			t.Parallel() // an application mostly waits
@@ -594,7 +596,8 @@ func filtered(t *testing.T, c consumption, cut map[string]string) (out consumpti
 // A topic is mirrored to a new stream in a format that the KCL reads; its group stops in
 // the middle, and a real application begins on the new stream. It is moved back, too.
 func TestIntegrationConsumersMoveToANewStream(t *testing.T) {
-	d := startDynamoDB(t)
+	t.Parallel() // it mostly waits
+	d := sharedDynamoDB(t)
 	for _, format := range []string{"raw", "kpl", "kpl, aggregate: shard"} {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()

@@ -31,6 +31,7 @@ func (c *calendar) dayPasses() { c.ahead.Add(int64(25 * time.Hour)) }
 
 // What has expired before the first start, or while a shard had nothing to say, is no gap.
 func TestIntegrationExpiredParents(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f, _, _ := prove(t, "parents expired before the first start, shard idle for longer than the retention, kinesis to kafka", 1, 0)
 	rows := rowsOf(t, 3000)
 	k := newCalendar(t)
@@ -67,6 +68,7 @@ func TestIntegrationExpiredParents(t *testing.T) {
 
 // A parent that expired while nobody looked is a gap, whose bounds are named.
 func TestIntegrationParentExpiredWhileAway(t *testing.T) {
+	t.Parallel() // it mostly waits
 	rows := rowsOf(t, 2000)
 	k := newCalendar(t)
 	s, err := k.CreateStream("source", 1)

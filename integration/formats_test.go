@@ -63,8 +63,10 @@ type kinesisServer interface{ URL() string }
 
 // kill -9 while runs of records are packed and put.
 func TestIntegrationKillsOfFormats(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for i, format := range []string{"kpl", "envelope"} {
 		t.Run(format, func(t *testing.T) {
+			t.Parallel()
 			f, kills, rng := prove(t, "kill -9, kafka to kinesis in "+format, 200, uint64(51+i))
 			k := &killer{figures: f, rng: rng}
 			for pass := 0; k.runs < kills; pass++ {

@@ -29,11 +29,14 @@ import (
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesistest"
 )
 
-// bench is what all tests of this package share.
+// bench is what all tests of this package share. Most run beside each other, and keep to
+// names that unique made. Alone run those that compute all the time, that measure, and whose
+// faults have to fall within a short time.
 var bench struct {
-	bin   string
-	kafka *servers.Kafka
-	names atomic.Int64
+	bin    string
+	kafka  *servers.Kafka
+	dynamo func() (*servers.DynamoDB, error) // starts it once
+	names  atomic.Int64
 }
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -56,6 +59,16 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer bench.kafka.Close()
+	var dynamo *servers.DynamoDB
+	bench.dynamo = sync.OnceValues(func() (*servers.DynamoDB, error) {
+		dynamo, err = servers.StartDynamoDB(context.Background(), dir)
+		return dynamo, err
+	})
+	defer func() {
+		if dynamo != nil {
+			dynamo.Close()
+		}
+	}()
 	return m.Run()
 }
 

@@ -46,6 +46,7 @@ func changed(r *kgo.Record) []byte { return append([]byte("changed "), r.Value..
 // provenance. Identical copies in the same topic move nothing at a restart; and whatever
 // was copied is data to a mirror that reads it.
 func TestIntegrationCopiedHeaders(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f, _, _ := prove(t, "provenance copied by a consumer, then kill -9, kinesis to kafka", 1, 0)
 	brokers, topic := bench.kafka.Brokers(), unique("copied")
 	rows := rowsOf(t, 4000)

@@ -81,6 +81,7 @@ func (k *killer) report() {
 const lateRows = 100
 
 func TestIntegrationKillsToKafka(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f, kills, rng := prove(t, "kill -9, kinesis to kafka", 200, 11)
 	k := &killer{figures: f, rng: rng}
 	for pass := 0; k.runs < kills; pass++ {
@@ -104,6 +105,7 @@ func TestIntegrationKillsToKafka(t *testing.T) {
 }
 
 func TestIntegrationKillsToKinesis(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f, kills, rng := prove(t, "kill -9, kafka to kinesis", 200, 12)
 	k := &killer{figures: f, rng: rng}
 	for pass := 0; k.runs < kills; pass++ {
@@ -154,6 +156,7 @@ func (f *figures) judgedRun(v checker.Verdict, r result, rows int) {
 // Puts that were stored and whose answer was lost, with and without kill -9 behind them;
 // equal values in a row and null keys included.
 func TestIntegrationAmbiguousPuts(t *testing.T) {
+	t.Parallel() // it mostly waits
 	for _, kills := range []bool{false, true} {
 		name := "put stored, answer cut, kafka to kinesis"
 		if kills {
@@ -216,8 +219,14 @@ func ambiguous(t *testing.T, name string, kills bool) {
 // waitFor looks until something is so.
 func waitFor(t *testing.T, what string, is func() bool) {
 	t.Helper()
+	waitForEach(t, what, 2*time.Millisecond, is)
+}
+
+// waitForEach is waitFor for what is costly to look at.
+func waitForEach(t *testing.T, what string, pause time.Duration, is func() bool) {
+	t.Helper()
 	limit := time.After(time.Minute)
-	tick := time.NewTicker(2 * time.Millisecond)
+	tick := time.NewTicker(pause)
 	defer tick.Stop()
 	for !is() {
 		select {

@@ -94,15 +94,18 @@ func (l *local) reshard(merge bool) {
 
 // Another Kinesis than the module's own, there and back, while it splits and merges.
 func TestIntegrationKinesisLocal(t *testing.T) {
+	t.Parallel() // it mostly waits
 	thereAndBackOn(t, servers.StartKinesisLocal, true)
 }
 
 func TestIntegrationKinesalite(t *testing.T) {
+	t.Parallel() // it mostly waits
 	thereAndBackOn(t, servers.StartKinesalite, true)
 }
 
 // ministack deletes what it splits, so that there is nothing to mirror from then on.
 func TestIntegrationMinistack(t *testing.T) {
+	t.Parallel() // it mostly waits
 	thereAndBackOn(t, servers.StartMinistack, false)
 }
 

@@ -28,7 +28,7 @@ import (
 // every record of the topic once, those of each key in order; only with many keys in an
 // aggregate does the latter get those again that a reshard misplaced.
 func TestIntegrationAggregatesReadByOthers(t *testing.T) {
-	d := startDynamoDB(t)
+	d := sharedDynamoDB(t)
 	for _, of := range []string{"key", "shard"} {
 		t.Run(of, func(t *testing.T) {
 			t.Parallel() // an application mostly waits
@@ -111,6 +111,7 @@ func (c *child) misplaced() (n int) {
 // kill -9 and reshards of the target while many keys share aggregates: what a reader in the
 // manner of the KCL is given, which is what a mirror is, and what verify says of it.
 func TestIntegrationKillsOfSharedAggregates(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f, kills, rng := prove(t, "kill -9 and reshards of the target, kafka to kinesis in kpl, aggregate: shard", 100, 53)
 	k := &killer{figures: f, rng: rng}
 	reshards, again := 0, 0

@@ -21,6 +21,7 @@ const unreadParent = 1000
 // a reshard: while the child waits for its parent, when the parent is at its end and the
 // child begins, and when the child is on its way.
 func TestIntegrationReshardsToKafka(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f, runs, rng := prove(t, "random splits and merges under load, kill -9 in each phase, kinesis to kafka", 100, 31)
 	reshards, waited, kills, found, present := 0, 0, 0, 0, int64(0)
 	for range runs {
@@ -190,6 +191,7 @@ func (r *resharding) asked(first int, shards []string) bool {
 // A target that splits and merges while it is written, with kills on the way, in each of the
 // formats in turn.
 func TestIntegrationReshardsToKinesis(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f, runs, rng := prove(t, "random splits and merges of the target, kill -9 behind each, kafka to kinesis in raw, kpl and envelope in turn", 100, 32)
 	k := &killer{figures: &figures{t: t, broken: f.broken}}
 	formats := []string{"raw", "kpl", "envelope"}

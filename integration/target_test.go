@@ -43,6 +43,7 @@ func interrupted(t *testing.T, brokers []string, topic string, rows []checker.Ro
 // Somebody else's transaction is open on the target all the time: what the mirror wrote
 // behind it is found all the same.
 func TestIntegrationOpenTransactionOnTheTarget(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f, _, _ := prove(t, "foreign transaction open on the target, kill -9, kinesis to kafka", 1, 0)
 	brokers, topic := bench.kafka.Brokers(), unique("shared")
 	createTopic(t, brokers, topic, 12)
@@ -90,6 +91,7 @@ func TestIntegrationOpenTransactionOnTheTarget(t *testing.T) {
 // A compacted target has dropped records by the time of the restart. These are not written
 // again behind their successors, and the last one of each key is right.
 func TestIntegrationCompactedTarget(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f, _, _ := prove(t, "records dropped by compaction, then a restart, kinesis to kafka", 1, 0)
 	k, err := servers.StartKafka(t.Context(), servers.KafkaConfig{Dir: t.TempDir(), Properties: map[string]string{"log.cleaner.backoff.ms": "100"}})
 	if err != nil {
@@ -149,6 +151,7 @@ func withoutStranger(in []checker.Copy) (out []checker.Copy) {
 
 // The target's oldest records were removed up to a place behind the checkpoint.
 func TestIntegrationTargetBeginsBehindTheCheckpoint(t *testing.T) {
+	t.Parallel() // it mostly waits
 	brokers, topic := bench.kafka.Brokers(), unique("trimmed")
 	rows := rowsOf(t, 4000)
 	j, s := interrupted(t, brokers, topic, rows, "checkpoint_interval: 10ms\n")
@@ -203,6 +206,7 @@ func checkpointed(t *testing.T, j *job) string {
 
 // The target has lost what it had acknowledged: a partition's files are gone.
 func TestIntegrationTargetEndsBeforeTheCheckpoint(t *testing.T) {
+	t.Parallel() // it mostly waits
 	dir := t.TempDir()
 	k, err := servers.StartKafka(t.Context(), servers.KafkaConfig{Dir: dir})
 	if err != nil {
@@ -234,6 +238,7 @@ func TestIntegrationTargetEndsBeforeTheCheckpoint(t *testing.T) {
 
 // A source topic with transactions: what was committed arrives, what was aborted does not.
 func TestIntegrationTransactionsOnTheSource(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f, _, _ := prove(t, "transactions committed and aborted on the source, kafka to kinesis", 1, 0)
 	brokers, topic := bench.kafka.Brokers(), unique("transactional")
 	createTopic(t, brokers, topic, 3)
@@ -272,6 +277,7 @@ func TestIntegrationTransactionsOnTheSource(t *testing.T) {
 
 // A source topic that lost what was still needed, and one that was made anew.
 func TestIntegrationSourceGone(t *testing.T) {
+	t.Parallel() // it mostly waits
 	brokers, topic := bench.kafka.Brokers(), unique("gone")
 	createTopic(t, brokers, topic, 3)
 	rows := rowsOf(t, 2000)

@@ -20,6 +20,7 @@ const killedShards = 16
 // first record to the last, and resumed each time. It says the same as one that nobody
 // disturbed.
 func TestIntegrationKillsOfVerify(t *testing.T) {
+	t.Parallel() // it mostly waits
 	f, kills, rng := prove(t, "kill -9 of one verify run, kafka to kinesis with a ledger", 100, 83)
 	rows := rowsOf(t, 20_000)
 	srv := newKinesis(t, noRates)

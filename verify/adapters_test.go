@@ -111,7 +111,7 @@ func (w *world) producedStream(ctx context.Context, keys int) *kinesisstream.Sou
 	check(w.t, err)
 	w.source, err = client.Identity(ctx)
 	check(w.t, err)
-	return client.Source(kinesisstream.SourceConfig{})
+	return client.Source(kinesisstream.SourceConfig{NoRates: true}) // which its server has not
 }
 
 func fakeBrokers(t *testing.T) []string {

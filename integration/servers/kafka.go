@@ -40,7 +40,8 @@ const (
 	Password = "bridge-secret"
 )
 
-// A Kafka is a running cluster. Its methods are for one goroutine.
+// A Kafka is a running cluster. Its methods are for one goroutine; only what its addresses
+// are may be asked by several.
 type Kafka struct {
 	conf    KafkaConfig
 	jars    string
@@ -305,24 +306,4 @@ func (k *Kafka) Close() {
 	for i := range k.nodes {
 		k.signal(i, syscall.SIGKILL)
 	}
-}
-
-// freePorts returns addresses that nobody listens on now.
-func freePorts(n int) ([]string, error) {
-	var out []string
-	var held []net.Listener
-	defer func() {
-		for _, l := range held {
-			l.Close()
-		}
-	}()
-	for len(out) < n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		held = append(held, l)
-		out = append(out, l.Addr().String())
-	}
-	return out, nil
 }

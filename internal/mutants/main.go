@@ -125,7 +125,7 @@ func sound(tree string, mutants []mutant) error {
 }
 
 func goTest(tree, pkg, tags, tests string) (string, error) {
-	return command(tree, "", "go", "test", "-vet=off", "-count=1", "-timeout=120s", "-tags="+tags, "-run", "^("+tests+")$", pkg)
+	return command(tree, "", "go", "test", "-vet=off", "-count=1", "-failfast", "-timeout=120s", "-tags="+tags, "-run", "^("+tests+")$", pkg)
 }
 
 // sources leaves out what a build does not need.
