@@ -24,8 +24,9 @@ type Batch struct {
 	// Through is the position up to which everything was seen. It can be past the last
 	// record: an offset can belong to a transaction marker or a compacted record.
 	Through Position
-	// Behind is how much older than the newest record the end of this batch is; 0 says
-	// that nothing more was there, and a negative value that the service did not say.
+	// Behind is how much older than the newest record the end of this batch is at most; 0
+	// says that nothing more was there, and a negative value that it is not known. Of Kafka
+	// it is by the records' times, which producers may set to anything.
 	Behind time.Duration
 	// Asked is when the service was asked for this batch, by the reader's clock.
 	Asked time.Time

@@ -157,7 +157,7 @@ direction: %s
 kinesis: {stream: %s, region: us-east-1, endpoint_url: %q, format: %s}
 kafka: {brokers: ["%s"], topic: %s, partitions: %d, replication_factor: 1}
 memory: %s
-put_timeout: 2s
+put_timeout: 5s
 state: file:%s
 %s`, benchWorkflow, direction, j.Stream, j.KinesisURL, j.Format, strings.Join(j.Brokers, `","`), j.Topic, j.Partitions, j.Memory, filepath.Join(j.Dir, "state"), more)
 }

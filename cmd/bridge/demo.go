@@ -322,7 +322,14 @@ func (d *demo) produce(ctx context.Context) error {
 	reshard := map[int]func() error{
 		d.n * 1 / 5: func() error { return d.split(demoStream) },
 		d.n * 2 / 5: func() error { return d.merge(demoStream) },
-		d.n * 3 / 5: func() error { return d.split(demoBack) },
+		d.n * 3 / 5: func() error {
+			// The mirror back makes its stream when it starts, which a slow machine may not
+			// have come to.
+			if err := d.await(ctx, func() bool { return d.kinesis.Stream(demoBack) != nil }); err != nil {
+				return err
+			}
+			return d.split(demoBack)
+		},
 		d.n * 4 / 5: func() error { return d.merge(demoBack) },
 	}
 	out := d.kinesis.Stream(demoStream)

@@ -231,6 +231,37 @@ func TestFetchThrottled(t *testing.T) {
 	}
 }
 
+// How far a read is behind goes by the last record's time while more is there, is 0 at the
+// end, and is not known of an answer without records; a time to come is not the end.
+func TestFetchBehind(t *testing.T) {
+	var calls atomic.Int32
+	tomorrow := time.Now().Add(24 * time.Hour).UnixMilli()
+	log := []wireBatch{
+		{first: 0, last: 1, offsets: []int64{0, 1}},
+		{first: 2, last: 2, attributes: attrLogAppendTime, maxTime: tomorrow, offsets: []int64{2}},
+		{first: 3, last: 3, offsets: []int64{3}},
+	}
+	client := serve(t, 4, func(offset int64, n int32) []byte {
+		if calls.Add(1) == 1 {
+			return nil
+		}
+		return whole(log, max(int(offset)-1, 0))(offset, n) // one batch at a time
+	})
+	r := logSource(t, client, 0)
+	for i, want := range []func(b bridge.Batch) bool{
+		func(b bridge.Batch) bool { return len(b.Records) == 0 && b.Behind < 0 },
+		func(b bridge.Batch) bool {
+			return len(b.Records) == 2 && b.Behind == b.Asked.Sub(b.Records[1].Time) && b.Behind > time.Hour
+		},
+		func(b bridge.Batch) bool { return len(b.Records) == 1 && b.Behind == time.Millisecond },
+		func(b bridge.Batch) bool { return len(b.Records) == 1 && b.Behind == 0 },
+	} {
+		if b, err := r.Read(t.Context()); err != nil || !want(b) {
+			t.Errorf("read %d: %+v, %v", i, b, err)
+		}
+	}
+}
+
 func TestFetchUndecodable(t *testing.T) {
 	whole := wireBatch{first: 0, last: 29, offsets: []int64{0, 1, 2}}
 	short := whole

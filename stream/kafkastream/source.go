@@ -268,7 +268,7 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 	b := bridge.Batch{
 		Records: records,
 		Through: bridge.OffsetPosition(f.next - 1),
-		Behind:  -1, // Kafka does not say how old the newest record is
+		Behind:  behind(records, asked),
 		Asked:   asked,
 		End:     bridge.OffsetPosition(f.lastStable - 1),
 	}
@@ -276,6 +276,16 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 		b.Behind = 0
 	}
 	return b, nil
+}
+
+// behind is how much older than now the last of records is, whose times are what retention
+// goes by: the newest record of the partition cannot be further ahead of it. It is negative
+// if there is no record that says it.
+func behind(records []bridge.Record, asked time.Time) time.Duration {
+	if len(records) == 0 {
+		return -1
+	}
+	return max(asked.Sub(records[len(records)-1].Time), time.Millisecond)
 }
 
 // mostRecords is about how many records a read should bring: a page of Kinesis. What a
