@@ -89,8 +89,8 @@ type book struct {
 	Sources   []*sourcePart
 	Targets   []*targetPart
 	Marks     watermarks
-	Lows      watermarks    // the first position of each pair
-	Heads     map[pair]head // where the target is a stream that forgets
+	Lows      map[pair]bridge.Position // the first of each pair
+	Heads     map[pair]head            // where the target is a stream that forgets
 	Bitmaps   map[string]*bitmap
 	Tables    map[string]*orderTable
 	All       *contentBook    // in content mode
@@ -138,7 +138,7 @@ func (v *Verifier) begin(ctx context.Context) (*run, error) {
 	}
 	r.cond = sync.NewCond(&r.mu)
 	r.book = book{
-		Version: bookVersion, ID: v.ID, StartedAt: time.Now().UTC(), Marks: watermarks{}, Lows: watermarks{},
+		Version: bookVersion, ID: v.ID, StartedAt: time.Now().UTC(), Marks: watermarks{}, Lows: map[pair]bridge.Position{},
 		Bitmaps: map[string]*bitmap{}, Tables: map[string]*orderTable{}, Overflow: map[Class]int64{}, Unknown: map[string]bool{}, Sampled: map[Class]int{},
 		Told: map[uint64]bool{}, Heads: map[pair]head{},
 	}
