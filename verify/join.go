@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -103,20 +104,42 @@ func (r *run) piece(ctx context.Context) (far map[string]bridge.Position, end bo
 	return far, end, err
 }
 
+// readPiece takes up entries until they have brought as many results as a piece has. The end
+// of the ledger is what it was when this piece began, or later.
 func (r *run) readPiece(ctx context.Context) (end bool, err error) {
-	n := 0
-	for e, err := range r.v.Ledger.Read(ctx, r.Join.Read) {
-		if err != nil {
-			return false, err
+	anew := false
+	for n := 0; n < r.v.piece; {
+		if r.entries == nil {
+			next, stop := iter.Pull2(r.v.Ledger.Read(ctx, r.Join.Read))
+			r.entries, anew = &entries{next, stop}, true
+		}
+		e, err, ok := r.entries.next()
+		if err != nil || !ok {
+			r.closeLedger()
+			if err != nil || anew {
+				return err == nil, err
+			}
+			continue
 		}
 		r.mu.Lock()
 		n += r.Join.take(e)
 		r.mu.Unlock()
-		if n >= r.v.piece {
-			return false, nil
-		}
 	}
-	return true, nil
+	return false, nil
+}
+
+// entries are those of the ledger that are being read. One reading lasts over many pieces: each
+// begins with a connection, and with more entries at once than a piece takes.
+type entries struct {
+	next func() (bridge.LedgerEntry, error, bool)
+	stop func()
+}
+
+func (r *run) closeLedger() {
+	if r.entries != nil {
+		r.entries.stop()
+		r.entries = nil
+	}
 }
 
 // readByLedger reads ledger and target in step, and what is left of the target when the
@@ -126,6 +149,7 @@ func (r *run) readByLedger(ctx context.Context) error {
 		r.Join = newJoin()
 	}
 	err := r.inStep(ctx)
+	r.closeLedger()
 	for _, t := range r.targets() {
 		if t.reader != nil {
 			err = errors.Join(err, t.reader.Close())

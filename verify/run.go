@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -53,9 +52,7 @@ type run struct {
 	keyed, bitmapped bool
 	tagger           *bridge.Tagger // of the ledger's digests
 
-	judged   sync.Mutex // held while Hooks.Judged is called, taken before mu
-	encoding sync.Mutex // of frozen, taken before mu
-	frozen   bytes.Buffer
+	judged sync.Mutex // held while Hooks.Judged is called, taken before mu
 
 	mu   sync.Mutex
 	cond *sync.Cond
@@ -74,6 +71,7 @@ type run struct {
 	main         *run      // whose sweep this is; nil for a run of its own
 	again        *run      // the sweep at work; nil if there is none
 	targetEnds   map[string]bridge.Position
+	entries      *entries // of the ledger; nil if it is to be read anew
 }
 
 // A book is what a run knows, as it is saved.
