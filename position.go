@@ -83,7 +83,7 @@ func ParsePosition(s string) (Position, error) {
 		return Position{}, nil
 	}
 	seq, sub, found := strings.Cut(s, "/")
-	if seq == "" || strings.Trim(seq, "0123456789") != "" || len(seq) > maxSeqDigits {
+	if seq == "" || !isDecimal(seq) || len(seq) > maxSeqDigits {
 		return Position{}, fmt.Errorf("position %q: %w", s, ErrForeignPosition)
 	}
 	p := Position{Seq: seq}
@@ -99,6 +99,15 @@ func ParsePosition(s string) (Position, error) {
 
 // maxSeqDigits bounds what is accepted as a sequence number; the longest known has 56.
 const maxSeqDigits = 128
+
+func isDecimal(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
 
 func trimZeros(s string) string {
 	for len(s) > 0 && s[0] == '0' {

@@ -218,20 +218,14 @@ func (d *decoder) digits() string {
 		d.bad = true
 		return ""
 	}
-	out := make([]byte, 0, maxSeqDigits)
-	for i := range n {
-		digit := p[i/2] >> 4
-		if i%2 == 1 {
-			digit = p[i/2] & 0xf
-		}
-		if digit > 9 {
+	var out [maxSeqDigits]byte
+	for i, two := range p {
+		high, low := two>>4, two&0xf
+		if odd := 2*i+1 == n; high > 9 || low > 9 && !odd || odd && low != 0xf {
 			d.bad = true
 			return ""
 		}
-		out = append(out, '0'+digit)
+		out[2*i], out[2*i+1] = '0'+high, '0'+low
 	}
-	if n%2 == 1 && p[n/2]&0xf != 0xf {
-		d.bad = true
-	}
-	return string(out)
+	return string(out[:n])
 }

@@ -84,10 +84,12 @@ func appendHeaders(b []byte, headers []bridge.Header) []byte {
 	return b
 }
 
-// A digester holds the buffer of one goroutine.
+// A digester holds the buffer of one goroutine, and a record with a key and nothing else, to
+// ask where it belongs.
 type digester struct {
 	*canon
-	buf []byte
+	buf   []byte
+	asked bridge.Record
 }
 
 func (c *canon) digester() *digester { return &digester{canon: c} }

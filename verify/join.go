@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -62,9 +63,8 @@ func newJoin() *joinState {
 	return &joinState{Intents: openEntries{}, Stored: map[string]*spoken{}, Early: map[string][]early{}}
 }
 
-// take books one ledger entry, and returns how many results it had and where the
-// furthest record stands.
-func (j *joinState) take(e bridge.LedgerEntry, far map[string]bridge.Position) (n int) {
+// take books one ledger entry, and returns how many results it had.
+func (j *joinState) take(e bridge.LedgerEntry) (n int) {
 	for i := range e.Settled {
 		s := &e.Settled[i]
 		intent, ok := j.Intents.settle(s)
@@ -73,9 +73,6 @@ func (j *joinState) take(e bridge.LedgerEntry, far map[string]bridge.Position) (
 		}
 		n++
 		j.speak(s.Partition, s.Position, intent.Origin)
-		if s.Position.After(far[s.Partition]) {
-			far[s.Partition] = s.Position
-		}
 	}
 	j.Intents.add(&e, nil)
 	j.Read = e.At
@@ -92,22 +89,57 @@ func (j *joinState) speak(partition string, at bridge.Position, origin bridge.Co
 	s.add(at, origin)
 }
 
-// piece reads on in the ledger. end says that it was read to its end.
+// piece reads on in the ledger, and returns up to where it speaks of each partition now. end
+// says that it was read to its end.
 func (r *run) piece(ctx context.Context) (far map[string]bridge.Position, end bool, err error) {
+	end, err = r.readPiece(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	far = map[string]bridge.Position{}
-	n := 0
-	for e, err := range r.v.Ledger.Read(ctx, r.Join.Read) {
-		if err != nil {
-			return far, false, err
-		}
-		r.mu.Lock()
-		n += r.Join.take(e, far)
-		r.mu.Unlock()
-		if n >= r.v.piece {
-			return far, false, nil
+	for id, says := range r.Join.Stored {
+		if !says.far.IsZero() {
+			far[id], says.far = says.far, bridge.Position{}
 		}
 	}
-	return far, true, nil
+	return far, end, err
+}
+
+// readPiece takes up entries until they have brought as many results as a piece has. The end
+// of the ledger is what it was when this piece began, or later.
+func (r *run) readPiece(ctx context.Context) (end bool, err error) {
+	anew := false
+	for n := 0; n < r.v.piece; {
+		if r.entries == nil {
+			next, stop := iter.Pull2(r.v.Ledger.Read(ctx, r.Join.Read))
+			r.entries, anew = &entries{next, stop}, true
+		}
+		e, err, ok := r.entries.next()
+		if err != nil || !ok {
+			r.closeLedger()
+			if err != nil || anew {
+				return err == nil, err
+			}
+			continue
+		}
+		r.mu.Lock()
+		n += r.Join.take(e)
+		r.mu.Unlock()
+	}
+	return false, nil
+}
+
+// entries are those of the ledger that are being read. One reading lasts over many pieces: each
+// begins with a connection, and with more entries at once than a piece takes.
+type entries struct {
+	next func() (bridge.LedgerEntry, error, bool)
+	stop func()
+}
+
+func (r *run) closeLedger() {
+	if r.entries != nil {
+		r.entries.stop()
+		r.entries = nil
+	}
 }
 
 // readByLedger reads ledger and target in step, and what is left of the target when the
@@ -117,6 +149,7 @@ func (r *run) readByLedger(ctx context.Context) error {
 		r.Join = newJoin()
 	}
 	err := r.inStep(ctx)
+	r.closeLedger()
 	for _, t := range r.targets() {
 		if t.reader != nil {
 			err = errors.Join(err, t.reader.Close())
@@ -241,15 +274,10 @@ func (e *early) placed() placed {
 // bookEarly books the records of a shard that the ledger has spoken of by now, in order.
 func (r *run) bookEarly(ctx context.Context, t *targetPart) error {
 	r.mu.Lock()
-	waiting := r.Join.Early[t.ID]
-	var list []placed
-	known := make([]bool, len(waiting))
-	if says := r.Join.Stored[t.ID]; says != nil {
-		for i := range waiting {
-			origin, ok := says.find(waiting[i].Position)
-			if known[i] = ok; !ok {
-				continue
-			}
+	waiting, says := r.Join.Early[t.ID], r.Join.Stored[t.ID]
+	list := t.page[:0]
+	for i := 0; says != nil && i < len(waiting); i++ {
+		if origin, ok := says.find(waiting[i].Position); ok {
 			p := waiting[i].placed()
 			p.origin = origin
 			p.bind(r.canon)
@@ -260,32 +288,36 @@ func (r *run) bookEarly(ctx context.Context, t *targetPart) error {
 	if len(list) == 0 {
 		return nil
 	}
+	t.page = list[:0]
 	if err := r.await(ctx, list); err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var rest []early
+	a := passage{r: r, t: t}
+	rest := waiting[:0]
 	for i := range waiting {
-		if !known[i] {
-			rest = append(rest, waiting[i])
+		if len(list) > 0 && list[0].position == waiting[i].Position {
+			r.bookPlaced(&a, waiting[i].After, &list[0])
+			list = list[1:]
 			continue
 		}
-		r.bookPlaced(t, waiting[i].After, &list[0])
-		list = list[1:]
+		rest = append(rest, waiting[i])
 	}
+	a.leave()
 	r.Join.Waiting -= len(waiting) - len(rest)
+	clear(waiting[len(rest):])
 	r.Join.Early[t.ID] = rest
 	return nil
 }
 
 // prune forgets what the ledger says of places up to which partitions were read: it was
-// booked, or they did not hold it.
+// booked, or they did not hold it. The room for what it says of a partition next stays.
 func (r *run) prune() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for id, says := range r.Join.Stored {
-		if t := r.targetByID[id]; t == nil || says.forget(t.Through) == 0 {
+		if t := r.targetByID[id]; t == nil || says.forget(t.Through) == 0 && t.Done {
 			delete(r.Join.Stored, id)
 		}
 	}

@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -53,9 +52,7 @@ type run struct {
 	keyed, bitmapped bool
 	tagger           *bridge.Tagger // of the ledger's digests
 
-	judged   sync.Mutex // held while Hooks.Judged is called, taken before mu
-	encoding sync.Mutex // of frozen, taken before mu
-	frozen   bytes.Buffer
+	judged sync.Mutex // held while Hooks.Judged is called, taken before mu
 
 	mu   sync.Mutex
 	cond *sync.Cond
@@ -74,6 +71,7 @@ type run struct {
 	main         *run      // whose sweep this is; nil for a run of its own
 	again        *run      // the sweep at work; nil if there is none
 	targetEnds   map[string]bridge.Position
+	entries      *entries // of the ledger; nil if it is to be read anew
 }
 
 // A book is what a run knows, as it is saved.
@@ -89,8 +87,8 @@ type book struct {
 	Sources   []*sourcePart
 	Targets   []*targetPart
 	Marks     watermarks
-	Lows      watermarks    // the first position of each pair
-	Heads     map[pair]head // where the target is a stream that forgets
+	Lows      map[pair]bridge.Position // the first of each pair
+	Heads     map[pair]head            // where the target is a stream that forgets
 	Bitmaps   map[string]*bitmap
 	Tables    map[string]*orderTable
 	All       *contentBook    // in content mode
@@ -138,7 +136,7 @@ func (v *Verifier) begin(ctx context.Context) (*run, error) {
 	}
 	r.cond = sync.NewCond(&r.mu)
 	r.book = book{
-		Version: bookVersion, ID: v.ID, StartedAt: time.Now().UTC(), Marks: watermarks{}, Lows: watermarks{},
+		Version: bookVersion, ID: v.ID, StartedAt: time.Now().UTC(), Marks: watermarks{}, Lows: map[pair]bridge.Position{},
 		Bitmaps: map[string]*bitmap{}, Tables: map[string]*orderTable{}, Overflow: map[Class]int64{}, Unknown: map[string]bool{}, Sampled: map[Class]int{},
 		Told: map[uint64]bool{}, Heads: map[pair]head{},
 	}

@@ -57,8 +57,6 @@ func (r *run) save(ctx context.Context) error {
 }
 
 func (r *run) encode() ([]byte, error) {
-	r.encoding.Lock()
-	defer r.encoding.Unlock()
 	raw, err := r.freeze()
 	if err != nil {
 		return nil, fmt.Errorf("save the run: %w", err)
@@ -75,8 +73,8 @@ func (r *run) encode() ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// freeze is the book at one moment. What it returns holds until it is called again: its room
-// is used again, or a long run would hold what many saves have left behind.
+// freeze is the book at one moment. It is as large as all tables together, and nobody keeps it:
+// the collector lets the heap grow by a multiple of what it finds in use.
 func (r *run) freeze() ([]byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -85,9 +83,9 @@ func (r *run) freeze() ([]byte, error) {
 			r.Bitmaps[s.ID], r.Tables[s.ID] = s.seen, s.last
 		}
 	}
-	r.frozen.Reset()
-	err := gob.NewEncoder(&r.frozen).Encode(&r.book)
-	return r.frozen.Bytes(), err
+	var frozen bytes.Buffer
+	err := gob.NewEncoder(&frozen).Encode(&r.book)
+	return frozen.Bytes(), err
 }
 
 // load takes up what an earlier process left.

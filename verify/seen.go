@@ -127,15 +127,20 @@ func (t *orderTable) visit(key uint64, slot uint16, offset int64) (ahead int64) 
 type pair struct{ Target, Source int }
 
 // watermarks tell first occurrences from repeats where lanes are in order.
-type watermarks map[pair]bridge.Position
+type watermarks map[pair]*bridge.Position
 
-// visit says whether a position is beyond all before it, and if not up to where it may
-// have been overtaken.
-func (w watermarks) visit(p pair, at bridge.Position) (o occurrence, ahead bridge.Position) {
-	top, ok := w[p]
-	if ok && !at.After(top) {
+// visit says whether a position is beyond all before it, and which was the greatest of those;
+// it is zero if there was none.
+func (w watermarks) visit(p pair, at bridge.Position) (o occurrence, top bridge.Position) {
+	mark := w[p]
+	if mark == nil {
+		begun := at
+		w[p] = &begun
+		return first, top
+	}
+	if top = *mark; !at.After(top) {
 		return again, top
 	}
-	w[p] = at
-	return first, at
+	*mark = at
+	return first, top
 }

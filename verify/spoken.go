@@ -67,6 +67,7 @@ type spoken struct {
 	List  []spokenOf
 	Mixed bool // List is not sorted
 	next  int
+	far   bridge.Position // the farthest place of those of the last piece
 }
 
 func (s *spoken) add(at bridge.Position, origin bridge.Coordinate) {
@@ -74,6 +75,9 @@ func (s *spoken) add(at bridge.Position, origin bridge.Coordinate) {
 		s.Mixed = true
 	}
 	s.List = append(s.List, spokenOf{at, origin})
+	if at.After(s.far) {
+		s.far = at
+	}
 }
 
 func (s *spoken) sort() {

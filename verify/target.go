@@ -191,7 +191,7 @@ func (r *run) place(d *digester, t *targetPart, rec *bridge.Record) placed {
 	p.key = d.keyHash(rec.Key)
 	p.cell = cellOf(p.key)
 	p.content, p.size = d.of(rec.Key, &own)
-	p.right, p.slot = r.placedRight(t, rec.Key)
+	p.right, p.slot = r.placedRight(d, t, rec.Key)
 	if p.origin.IsZero() {
 		p.tag = r.tagger.Digest(rec.Key, rec.Value)
 	} else {
@@ -208,12 +208,13 @@ func (p *placed) bind(c *canon) {
 
 // placedRight reports whether a key belongs into the partition, and the first bits of the
 // hash that says so, if it is one.
-func (r *run) placedRight(t *targetPart, key []byte) (right bool, slot uint16) {
+func (r *run) placedRight(d *digester, t *targetPart, key []byte) (right bool, slot uint16) {
 	if r.keyed {
 		sum := md5.Sum(key)
 		return t.hash.holds(&sum), binary.BigEndian.Uint16(sum[:])
 	}
-	route, err := r.v.Keys.Route(&bridge.Record{Key: key})
+	d.asked.Key = key
+	route, err := r.v.Keys.Route(&d.asked)
 	return err != nil || route.Partition == "" || route.Partition == t.ID, 0
 }
 
@@ -240,13 +241,7 @@ func claimOf(i bridge.Identity) string { return claimName(bridge.SourceID(i)) }
 
 // await returns when the windows of all coordinates are known.
 func (r *run) await(ctx context.Context, list []placed) error {
-	want := map[claimed]bridge.Position{}
-	for i := range list {
-		o := &list[i].origin
-		if c := (claimed{o.Partition, list[i].foreign}); !o.IsZero() && o.Position.After(want[c]) {
-			want[c] = o.Position
-		}
-	}
+	want := farthest(list)
 	stop := context.AfterFunc(ctx, func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -273,6 +268,30 @@ type claimed struct {
 	foreign   bool
 }
 
+// farthest is the greatest coordinate of each source partition. Records of one mostly stand
+// together, so that a partition is looked up once for many of them.
+func farthest(list []placed) map[claimed]bridge.Position {
+	far := map[claimed]bridge.Position{}
+	var last claimed
+	var top bridge.Position
+	for i := range list {
+		o := &list[i].origin
+		if o.IsZero() {
+			continue
+		}
+		if c := (claimed{o.Partition, list[i].foreign}); c != last {
+			far[last] = top
+			last, top = c, far[c]
+		}
+		if o.Position.After(top) {
+			top = o.Position
+		}
+	}
+	far[last] = top
+	delete(far, claimed{}) // that no record names
+	return far
+}
+
 // known reports whether the window of a coordinate is known, or never will be: while a
 // run goes on, a shard that is not listed may be new, and a coordinate that is only claimed
 // need never come. The lock is held.
@@ -290,6 +309,8 @@ func (r *run) known(c claimed, at bridge.Position, listed int) bool {
 // bookTarget books records in the order of their partition, which were read behind a
 // position. The lock is held.
 func (r *run) bookTarget(t *targetPart, after bridge.Position, list []placed) {
+	last := t.Last
+	a := passage{r: r, t: t}
 	for i := range list {
 		p := &list[i]
 		if r.keys != nil && !r.keys[p.key] {
@@ -299,7 +320,7 @@ func (r *run) bookTarget(t *targetPart, after bridge.Position, list []placed) {
 		if t.First.IsZero() {
 			t.First = clonePosition(p.position)
 		}
-		t.Last = clonePosition(p.position)
+		last = p.position
 		if r.v.Content {
 			r.bookTargetContent(t, p)
 			continue
@@ -310,8 +331,65 @@ func (r *run) bookTarget(t *targetPart, after bridge.Position, list []placed) {
 			}
 			continue
 		}
-		r.bookPlaced(t, after, p)
+		r.bookPlaced(&a, after, p)
 	}
+	a.leave()
+	if last != t.Last {
+		t.Last = clonePosition(last)
+	}
+}
+
+// A passage is a run of records of one source partition that follow each other on a target
+// partition. What they have in common is looked up at the first of them and noted behind the
+// last. The run's lock is held.
+type passage struct {
+	r     *run
+	t     *targetPart
+	s     *sourcePart     // nil if there was no record yet
+	max   bridge.Position // the greatest coordinate met of s
+	w     *window
+	after bridge.Position // what was read before the records in w
+	last  bridge.Position // the last of them on the target
+}
+
+// enter goes on with a source partition, or begins anew. It returns nil if none of that name
+// is listed.
+func (a *passage) enter(partition string) *sourcePart {
+	if a.s != nil && a.s.ID == partition {
+		return a.s
+	}
+	a.leave()
+	if a.s = a.r.sourceByID[partition]; a.s != nil {
+		a.max = a.s.Max
+	}
+	return a.s
+}
+
+// in notes that the record at a position, in a page that began behind after, is of a window.
+func (a *passage) in(w *window, after, position bridge.Position) {
+	if a.w != w || a.after != after {
+		a.stretch()
+		a.w, a.after = w, after
+	}
+	a.last = position
+}
+
+// stretch notes where the records of a window stand.
+func (a *passage) stretch() {
+	if a.w != nil && a.w.extend(a.t.Index, a.after, clonePosition(a.last)) {
+		a.r.spans++
+		a.r.widen()
+	}
+	a.w = nil
+}
+
+// leave ends the passage.
+func (a *passage) leave() {
+	a.stretch()
+	if a.s != nil && a.s.Max != a.max {
+		a.s.Max = clonePosition(a.max)
+	}
+	a.s = nil
 }
 
 // count counts a record in scope.
@@ -340,15 +418,15 @@ func (r *run) stray(t *targetPart, after bridge.Position, p *placed) {
 	})
 }
 
-// bookPlaced books a record with a coordinate. The lock is held.
-func (r *run) bookPlaced(t *targetPart, after bridge.Position, p *placed) {
-	s := r.sourceByID[p.origin.Partition]
+// bookPlaced books a record with a coordinate, in a passage. The lock is held.
+func (r *run) bookPlaced(a *passage, after bridge.Position, p *placed) {
+	t, s := a.t, a.enter(p.origin.Partition)
 	if s == nil {
 		r.Unknown[p.origin.Partition] = true
 		return
 	}
-	if s.Max.Compare(p.at) < 0 {
-		s.Max = clonePosition(p.at)
+	if p.at.After(a.max) {
+		a.max = p.at
 	}
 	if !r.chosen(s) || !s.Start.IsZero() && !p.at.After(s.Start) {
 		return
@@ -374,10 +452,7 @@ func (r *run) bookPlaced(t *targetPart, after bridge.Position, p *placed) {
 		r.late(t, s, w, p)
 		return
 	}
-	if w.extend(t.Index, after, clonePosition(p.position)) {
-		r.spans++
-		r.widen()
-	}
+	a.in(w, after, p.position)
 	if p.foreign {
 		r.Foreign++
 		w.suspect(p.cell)
@@ -417,7 +492,7 @@ func (r *run) occur(t *targetPart, s *sourcePart, w *window, p *placed) {
 		return
 	}
 	r.Suspects--
-	if low, ok := r.Lows[where]; !ok || low.After(p.at) {
+	if top.IsZero() {
 		r.Lows[where] = p.at
 	}
 	r.firstHere(w, p)
@@ -433,14 +508,14 @@ func (r *run) firstHere(w *window, p *placed) {
 // shard. The lock is held.
 func (r *run) afterChildren(t *targetPart, s *sourcePart, p *placed) {
 	for _, d := range s.descendants {
-		top, ok := r.Marks[pair{t.Index, d}]
-		if !ok {
+		top := r.Marks[pair{t.Index, d}]
+		if top == nil {
 			continue
 		}
 		r.Suspects++
 		s.behind(p.cell, p.at)
 		child := r.Sources[d]
-		child.between(p.cell, bridge.Position{}, top)
+		child.between(p.cell, bridge.Position{}, *top)
 		if n := len(child.Windows); n > 0 {
 			child.Windows[0].suspect(p.cell)
 		}

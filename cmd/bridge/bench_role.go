@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/pprof"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -53,7 +54,11 @@ func (a *app) benchRole(c *cli.Context) error {
 	case roleKafka:
 		return bench.ServeKafka(ctx, job.Dir, os.Stdin, a.stdout)
 	}
-	collect(job.Memory, a.env) // the same for all clients
+	most := mirrorGrowth
+	if slices.Contains(verifyClients, role) {
+		most = verifyGrowth
+	}
+	collect(job.Memory, most, a.env) // the same for all clients of a benchmark
 	used, err := job.profiled(ctx, role)
 	if err != nil {
 		return err

@@ -107,6 +107,10 @@ const (
 	leastPage = 500
 )
 
+// witnessPage is about how many records of a partition of Kafka are read at once: with what is
+// noted of each they are to fit the processor's cache, and many partitions are read at a time.
+const witnessPage = 2000
+
 // page is how many records of a shard are read at once where a ledger says what they are:
 // those that it has not spoken of yet are held. Zero asks for as many as there can be.
 func (p *pair) page(ctx context.Context, asked int) (int, error) {
@@ -131,7 +135,7 @@ func (p *pair) compare(ctx context.Context, w state.Workflow, v *verify.Verifier
 	}
 	topic, err := kafkastream.NewSource(ctx, kafkastream.SourceConfig{
 		Client: p.kafka, Topic: p.topic.Name, Partitions: p.topic.Partitions, ID: p.topic.ID,
-		Stamp: bridge.NewStamp(stamp), KeepCopied: p.Config.Direction == kinesisToKafka,
+		Stamp: bridge.NewStamp(stamp), KeepCopied: p.Config.Direction == kinesisToKafka, Records: witnessPage,
 	})
 	if err != nil {
 		return nil, err

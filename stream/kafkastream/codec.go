@@ -3,6 +3,7 @@ package kafkastream
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -81,19 +82,24 @@ func (c ledgerCodec) decode(b []byte) (bridge.LedgerEntry, error) {
 		return e, bridge.WithHint(fmt.Errorf("a ledger entry was not written by this workflow: %w", bridge.ErrState),
 			othersWrite)
 	}
-	r := ledgerReader{b: b[1 : len(b)-ledgerTag]}
+	b = b[1 : len(b)-ledgerTag]
+	r := ledgerReader{b: b, all: string(b)}
 	stream := c.name
 	if id := binary.BigEndian.Uint32(r.take(4)); id != c.source {
 		stream = fmt.Sprintf("#%08x", id)
 	}
-	for range r.count() {
+	settled := r.count(1 + 1 + 1)
+	e.Settled = slices.Grow(e.Settled, settled)
+	for range settled {
 		s := bridge.Settled{Entry: r.position(), Index: int(r.uvarint()), Stored: r.flag()}
 		if s.Stored {
 			s.Partition, s.Position = r.text(), r.position()
 		}
 		e.Settled = append(e.Settled, s)
 	}
-	for range r.count() {
+	intents := r.count(1 + 1 + 1 + 1 + 8)
+	e.Intents = slices.Grow(e.Intents, intents)
+	for range intents {
 		i := bridge.Intent{Origin: bridge.Coordinate{Stream: stream, Partition: r.text(), Position: r.position()}, Key: r.text()}
 		i.Time, i.Digest = time.UnixMilli(r.varint()), r.uint64()
 		e.Intents = append(e.Intents, i)
@@ -104,9 +110,11 @@ func (c ledgerCodec) decode(b []byte) (bridge.LedgerEntry, error) {
 	return e, nil
 }
 
-// A ledgerReader takes values off the front of b; bad says that one was not there.
+// A ledgerReader takes values off the front of b; bad says that one was not there. Texts are
+// parts of all, which is what b was, so that those of an entry are one piece of memory.
 type ledgerReader struct {
 	b   []byte
+	all string
 	bad bool
 }
 
@@ -140,10 +148,10 @@ func (r *ledgerReader) varint() int64 {
 	return v
 }
 
-// count is how many items follow; each takes at least two bytes.
-func (r *ledgerReader) count() int {
+// count is how many items follow, each of at least so many bytes.
+func (r *ledgerReader) count(least int) int {
 	n := r.uvarint()
-	if n > uint64(len(r.b)/2) {
+	if n > uint64(len(r.b)/least) {
 		r.bad = true
 		return 0
 	}
@@ -152,15 +160,16 @@ func (r *ledgerReader) count() int {
 
 func (r *ledgerReader) flag() bool     { return r.take(1)[0] == 1 }
 func (r *ledgerReader) uint64() uint64 { return binary.BigEndian.Uint64(r.take(8)) }
-func (r *ledgerReader) text() string   { return string(r.takeText()) }
 
-func (r *ledgerReader) takeText() []byte {
+func (r *ledgerReader) text() string {
 	n := r.uvarint()
 	if r.bad || n > uint64(len(r.b)) {
 		r.bad, r.b = true, nil
-		return nil
+		return ""
 	}
-	return r.take(n)
+	from := len(r.all) - len(r.b)
+	r.b = r.b[n:]
+	return r.all[from : from+int(n)]
 }
 
 func (r *ledgerReader) position() bridge.Position {

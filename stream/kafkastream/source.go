@@ -1,6 +1,7 @@
 package kafkastream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,9 @@ type SourceConfig struct {
 	// FetchBytes is how much is asked for at once and, unless one batch is larger, how
 	// much a Read returns at most, compressed; 4 MiB if zero.
 	FetchBytes int
+	// Records is about how many records a Read should bring at most: more is asked for or
+	// less, within FetchBytes, as they turn out to be small or large; 10,000 if zero.
+	Records int
 	// Recheck is how often readers make sure that the topic is still the same one; 5 s if
 	// zero.
 	Recheck time.Duration
@@ -44,6 +48,7 @@ type Source struct {
 	topic   Topic
 	stamp   *bridge.Stamp
 	bytes   int32
+	records int
 	recheck time.Duration
 	copied  bool // keep copied provenance
 	// checked is when the topic was last seen unchanged, in nanoseconds since began.
@@ -72,7 +77,7 @@ func NewSource(ctx context.Context, c SourceConfig) (*Source, error) {
 	}
 	s := &Source{
 		client: c.Client, topic: want, stamp: c.Stamp, copied: c.KeepCopied,
-		bytes: int32(c.FetchBytes), recheck: cmpOr(c.Recheck, defaultRecheck), began: time.Now(),
+		bytes: int32(c.FetchBytes), records: cmp.Or(c.Records, mostRecords), recheck: cmpOr(c.Recheck, defaultRecheck), began: time.Now(),
 	}
 	if s.bytes <= 0 {
 		s.bytes = defaultFetchBytes
@@ -288,8 +293,9 @@ func behind(records []bridge.Record, asked time.Time) time.Duration {
 	return max(asked.Sub(records[len(records)-1].Time), time.Millisecond)
 }
 
-// mostRecords is about how many records a read should bring: a page of Kinesis. What a
-// record takes beside its bytes, here and where it goes, is more than small ones have.
+// mostRecords is about how many records a read brings if nobody says otherwise: a page of
+// Kinesis. What a record takes beside its bytes, here and where it goes, is more than small
+// ones have.
 const mostRecords = 10_000
 
 // firstFetch bounds what is asked for before it is known how large records are.
@@ -299,9 +305,9 @@ const firstFetch = 1 << 20
 // for more again if it brought far fewer.
 func (r *reader) adapt(n int) {
 	switch {
-	case n > mostRecords:
+	case n > r.source.records:
 		r.cursor.bytes = max(r.cursor.bytes/2, r.source.bytes/64)
-	case n < mostRecords/4 && r.cursor.bytes < r.source.bytes:
+	case n < r.source.records/4 && r.cursor.bytes < r.source.bytes:
 		r.cursor.bytes *= 2
 	}
 }

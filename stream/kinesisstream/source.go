@@ -318,6 +318,7 @@ func (r *reader) prove(page []types.Record, b bridge.Batch) error {
 // how far it goes.
 func (r *reader) records(page []types.Record) []bridge.Record {
 	out := make([]bridge.Record, 0, len(page))
+	r.unpack.page(page)
 	for i := range page {
 		n := len(out)
 		out = r.unpack.append(out, &page[i])

@@ -20,6 +20,24 @@ type unpacker struct {
 	keys    kpl.HashRange
 	conf    *SourceConfig
 	decoder kpl.Decoder
+	room    []byte // for the keys of the page at hand
+}
+
+// page makes room for the keys of a page: they share one piece of memory, as the records of a
+// page mostly come and go together.
+func (u *unpacker) page(recs []types.Record) {
+	n := 0
+	for i := range recs {
+		n += len(aws.ToString(recs[i].PartitionKey))
+	}
+	u.room = make([]byte, 0, n)
+}
+
+// key is a partition key, as a part of the page's memory.
+func (u *unpacker) key(s string) []byte {
+	from := len(u.room)
+	u.room = append(u.room, s...)
+	return u.room[from:len(u.room):len(u.room)]
 }
 
 // append appends the records of one Kinesis record to out, in the order of their Sub. What
@@ -33,7 +51,7 @@ func (u *unpacker) append(out []bridge.Record, rec *types.Record) []bridge.Recor
 		Time:      aws.ToTime(rec.ApproximateArrivalTimestamp).UTC().Truncate(time.Millisecond),
 	}
 	if rec.PartitionKey != nil {
-		base.Key = []byte(*rec.PartitionKey)
+		base.Key = u.key(*rec.PartitionKey)
 	}
 	if base.Value = rec.Data; base.Value == nil {
 		base.Value = []byte{}
