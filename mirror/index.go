@@ -3,6 +3,7 @@ package mirror
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -76,8 +77,14 @@ func (t *tracker) indexOf(target string) *indexState {
 
 func (s *indexState) raise(source string, at bridge.Position) {
 	if at.After(s.below[source]) {
-		s.below[source] = at
+		s.below[source] = own(at)
 	}
+}
+
+// own is a position to be kept: what an adapter gives may be a part of a whole page's memory.
+func own(at bridge.Position) bridge.Position {
+	at.Seq = strings.Clone(at.Seq)
+	return at
 }
 
 // extendIndex adds entries to the index of each target partition that gained enough. They
@@ -144,7 +151,7 @@ func (s *indexState) pass(l *landing, n int, out []bridge.IndexEntry) []bridge.I
 	below := s.below[l.source]
 	for _, m := range l.marks[:n] {
 		if s.n >= indexRecords && m.at.After(s.at) {
-			s.below[l.source] = below
+			s.raise(l.source, below)
 			out = s.enter(l.target, out)
 		}
 		if m.origin.After(below) {
@@ -153,7 +160,7 @@ func (s *indexState) pass(l *landing, n int, out []bridge.IndexEntry) []bridge.I
 		s.at = m.at
 		s.n++
 	}
-	s.below[l.source] = below
+	s.raise(l.source, below)
 	l.marks = l.marks[n:]
 	return out
 }
@@ -169,7 +176,7 @@ func (s *indexState) age(target string, out []bridge.IndexEntry) []bridge.IndexE
 
 func (s *indexState) enter(target string, out []bridge.IndexEntry) []bridge.IndexEntry {
 	s.n, s.since = 0, time.Now()
-	return append(out, bridge.IndexEntry{Partition: target, Position: s.at, Below: maps.Clone(s.below)})
+	return append(out, bridge.IndexEntry{Partition: target, Position: own(s.at), Below: maps.Clone(s.below)})
 }
 
 // coarsen forgets the records that were not passed: each may stand at any place from now on.

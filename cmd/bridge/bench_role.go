@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/pprof"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,11 +53,7 @@ func (a *app) benchRole(c *cli.Context) error {
 	case roleKafka:
 		return bench.ServeKafka(ctx, job.Dir, os.Stdin, a.stdout)
 	}
-	most := mirrorGrowth
-	if slices.Contains(verifyClients, role) {
-		most = verifyGrowth
-	}
-	collect(job.Memory, most, a.env) // the same for all clients of a benchmark
+	collect(job.Memory, a.env) // the same for all clients
 	used, err := job.profiled(ctx, role)
 	if err != nil {
 		return err

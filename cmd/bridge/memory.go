@@ -2,27 +2,19 @@ package main
 
 import "runtime/debug"
 
-// How many percent the heap may grow at most before it is collected. The mirror has a use for
-// time. Verify holds little, and now and then, while it saves, twice as much: what the
-// collector adds to that is most of its memory, and saves it a fiftieth of its time.
-const (
-	mirrorGrowth = 400
-	verifyGrowth = 200
-)
-
 // mebibyte is the unit in which memory is reckoned.
 const mebibyte = 1 << 20
 
 // collect lets the garbage collector follow the budget, unless GOGC or GOMEMLIMIT say
 // otherwise: what the whole program has is to stay within it. Below that the collector
 // trades memory for time the more freely, the larger the budget: it waits until the heap
-// has doubled at 256 MiB or less, and until it has grown by most percent at 1 GiB or more.
-func collect(budget size, most int, env func(string) (string, bool)) {
+// has doubled at 256 MiB or less, and until it is three times as large at 512 MiB or more.
+func collect(budget size, env func(string) (string, bool)) {
 	if _, said := env("GOMEMLIMIT"); !said {
 		debug.SetMemoryLimit(memoryLimit(budget))
 	}
 	if _, said := env("GOGC"); !said {
-		debug.SetGCPercent(min(growth(budget), most))
+		debug.SetGCPercent(growth(budget))
 	}
 }
 
@@ -37,4 +29,4 @@ func memoryLimit(budget size) int64 {
 func recordMemory(budget size) int64 { return int64(budget) / 2 }
 
 // growth is how many percent of what is in use may be added before it is collected.
-func growth(budget size) int { return int(min(max(budget*100/(256*mebibyte), 100), mirrorGrowth)) }
+func growth(budget size) int { return int(min(max(budget*100/(256*mebibyte), 100), 200)) }

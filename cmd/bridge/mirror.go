@@ -131,7 +131,7 @@ func (a *app) mirrorRun(c *cli.Context) error {
 		return err
 	}
 	a.warn(l)
-	collect(l.Memory, mirrorGrowth, a.env)
+	collect(l.Memory, a.env)
 	r := newMirrorRun(settings{Config: l, Run: o, Log: log.With("workflow", l.Workflow)})
 	r.bar = below
 	stop := newStopper(c.Context, a.signals, o.ShutdownTimeout)

@@ -154,7 +154,7 @@ func (a *app) runVerify(ctx context.Context, r *verifyRun, begin func() error) (
 		return startError{err}
 	}
 	defer func() { err = errors.Join(err, ends.close()) }()
-	collect(r.Config.Memory, verifyGrowth, a.env)
+	collect(r.Config.Memory, a.env)
 	if err := begin(); err != nil {
 		return err
 	}

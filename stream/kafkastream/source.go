@@ -32,7 +32,7 @@ type SourceConfig struct {
 	// much a Read returns at most, compressed; 4 MiB if zero.
 	FetchBytes int
 	// Records is about how many records a Read should bring at most: more is asked for or
-	// less, within FetchBytes, as they turn out to be small or large; 10,000 if zero.
+	// less, within FetchBytes, as they turn out to be small or large; 4,000 if zero.
 	Records int
 	// Recheck is how often readers make sure that the topic is still the same one; 5 s if
 	// zero.
@@ -293,10 +293,10 @@ func behind(records []bridge.Record, asked time.Time) time.Duration {
 	return max(asked.Sub(records[len(records)-1].Time), time.Millisecond)
 }
 
-// mostRecords is about how many records a read brings if nobody says otherwise: a page of
-// Kinesis. What a record takes beside its bytes, here and where it goes, is more than small
-// ones have.
-const mostRecords = 10_000
+// mostRecords is about how many records a read brings if nobody says otherwise: enough for
+// eight PutRecords. What a record takes beside its bytes, here and where it goes, is more than
+// small ones have.
+const mostRecords = 4_000
 
 // firstFetch bounds what is asked for before it is known how large records are.
 const firstFetch = 1 << 20
