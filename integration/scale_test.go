@@ -59,9 +59,9 @@ func TestIntegrationVerifyAtScale(t *testing.T) {
 		if bytes := int64(n) * 110; r.Verdict != "consistent" || r.Totals.Source != int64(n) || r.Totals.Target != int64(n) || r.Source != bytes || r.Target != bytes {
 			t.Errorf("%s: %+v; want %d records and %d bytes of each side", direction, r, n, bytes)
 		}
-		slack := 96.0 // MiB that the collector may let lie
+		slack := 32.0 // MiB that the collector may let lie
 		if n < 10_000_000 {
-			slack = 192
+			slack = 64
 		}
 		if r.RSS > 1.1*base.Result.RSS+slack {
 			t.Errorf("%s: %d records need %.0f MiB, %d need %.0f", direction, n/10, base.Result.RSS, n, r.RSS)
