@@ -20,6 +20,7 @@ import (
 // so that what a benchmark measures is the engine.
 type generator struct {
 	partitions, pages, page int
+	pad                     int // bytes of a page beside its positions, which share its memory
 	written                 atomic.Int64
 }
 
@@ -56,11 +57,11 @@ func (r *generated) Read(context.Context) (bridge.Batch, error) {
 		return bridge.Batch{Ended: true, Through: bridge.OffsetPosition(int64(2_000_000_000))}, nil
 	}
 	b := bridge.Batch{Records: make([]bridge.Record, r.g.page), Behind: -1}
-	digits := make([]byte, 0, 10*r.g.page)
+	digits := make([]byte, r.g.pad, r.g.pad+10*r.g.page)
 	for i := range b.Records {
 		digits = strconv.AppendInt(digits, int64(1_000_000_000+r.n*r.g.page+i), 10)
 	}
-	all := string(digits)
+	all := string(digits)[r.g.pad:]
 	for i := range b.Records {
 		b.Records[i] = bridge.Record{Key: r.keys[i], Value: r.value, Position: bridge.Position{Seq: all[10*i : 10*i+10]}, Subs: 1}
 	}

@@ -1,12 +1,17 @@
 package mirror_test
 
 import (
+	"context"
 	"fmt"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/keymap"
+	"github.com/kinesis-msk-bridge/bridge/mirror"
 	"github.com/kinesis-msk-bridge/bridge/stream/memstream"
 )
 
@@ -81,4 +86,45 @@ func (w *world) indexed() (entries, widest, loose int) {
 		}
 	}
 	return entries, widest, loose
+}
+
+// What waits for the next checkpoint, and what is remembered of each pair of partitions, are
+// positions and not the pages that they were parts of.
+func TestIndexKeepsNoPages(t *testing.T) {
+	const pages, pageBytes = 50, 1 << 20
+	g := &generator{partitions: 2, pages: pages, page: 1200, pad: pageBytes}
+	sink := &weighing{generator: g, at: 2*pages*1200 - 1200}
+	keys, err := keymap.New("murmur2", 12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	m := &mirror.Mirror{Source: g, Sink: sink, Checkpoints: memstream.NewCheckpoints(nil).Open(), Keys: keys, UntilCaughtUp: true, Interval: time.Hour}
+	if err := m.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	used := int64(sink.heap.Load()) - int64(before.HeapAlloc)
+	t.Logf("%d pages of %d bytes, %d bytes in use at the last", 2*pages, pageBytes, used)
+	if sink.heap.Load() == 0 || used > 20*pageBytes {
+		t.Errorf("%d bytes are in use at the last of %d pages of %d bytes", used, 2*pages, pageBytes)
+	}
+}
+
+// A weighing notes what is in use when it was given so many records.
+type weighing struct {
+	*generator
+	at   int64
+	heap atomic.Uint64
+}
+
+func (w *weighing) Write(ctx context.Context, recs []bridge.Record) ([]bridge.Ack, error) {
+	if w.written.Load() >= w.at {
+		var now runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&now)
+		w.heap.Store(now.HeapAlloc)
+	}
+	return w.generator.Write(ctx, recs)
 }
