@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -127,4 +128,77 @@ func (w *weighing) Write(ctx context.Context, recs []bridge.Record) ([]bridge.Ac
 		w.heap.Store(now.HeapAlloc)
 	}
 	return w.generator.Write(ctx, recs)
+}
+
+// An interleaving stores what two flows write at one time as a coalescing sink may: records of
+// both in turn, and those of different keys in another order than they came.
+type interleaving struct {
+	*generator
+	mu      sync.Mutex
+	waiting *half
+	stored  []bridge.Coordinate // where each came from
+}
+
+type half struct {
+	recs []bridge.Record
+	acks []bridge.Ack
+	done chan struct{}
+}
+
+func (s *interleaving) Write(_ context.Context, recs []bridge.Record) ([]bridge.Ack, error) {
+	mine := &half{recs, make([]bridge.Ack, len(recs)), make(chan struct{})}
+	s.mu.Lock()
+	if s.waiting == nil {
+		s.waiting = mine
+		s.mu.Unlock()
+		<-mine.done
+		return mine.acks, nil
+	}
+	defer s.mu.Unlock()
+	other := s.waiting
+	s.waiting = nil
+	for i := len(recs) - 1; i >= 0; i-- {
+		for _, h := range []*half{mine, other} {
+			s.stored = append(s.stored, h.recs[i].Origin)
+			h.acks[i] = bridge.Ack{Partition: h.recs[i].Partition, Position: bridge.OffsetPosition(int64(len(s.stored)))}
+		}
+	}
+	close(other.done)
+	return mine.acks, nil
+}
+
+// Where records of several pages stand among each other, and those of one page in another
+// order than it had, an entry still covers all that stands up to it.
+func TestIndexOfInterleavedPages(t *testing.T) {
+	g := &generator{partitions: 2, pages: 40, page: 900} // fewer than there are keys
+	sink, cps := &interleaving{generator: g}, memstream.NewCheckpoints(nil)
+	keys, err := keymap.New("murmur2", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &mirror.Mirror{Source: g, Sink: sink, Checkpoints: cps.Open(), Keys: keys, UntilCaughtUp: true}
+	if err := m.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	top, next := map[string]bridge.Position{}, 0
+	entries := cps.Index()
+	for _, e := range entries {
+		at, err := e.Position.Offset()
+		if err != nil || int(at) < next || int(at)-next > 1000 {
+			t.Fatalf("entry at %s behind one at %d: %v", e.Position, next, err)
+		}
+		for ; next < int(at); next++ {
+			if o := sink.stored[next]; o.Position.After(top[o.Partition]) {
+				top[o.Partition] = o.Position
+			}
+		}
+		for source, at := range top {
+			if at.After(e.Below[source]) {
+				t.Fatalf("entry at %s claims %s for %s, but %s stands there", e.Position, e.Below[source], source, at)
+			}
+		}
+	}
+	if len(entries) < len(sink.stored)/1000 {
+		t.Errorf("%d entries for %d records", len(entries), len(sink.stored))
+	}
 }
