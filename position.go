@@ -63,6 +63,13 @@ func (p Position) Compare(q Position) int {
 	return cmp.Compare(p.Sub, q.Sub)
 }
 
+// Clone is p without what it may be a part of: the positions of a page can share its memory,
+// which a position that is kept would keep, too.
+func (p Position) Clone() Position {
+	p.Seq = strings.Clone(p.Seq)
+	return p
+}
+
 // After reports whether p is behind q.
 func (p Position) After(q Position) bool { return p.Compare(q) > 0 }
 

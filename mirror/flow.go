@@ -259,7 +259,7 @@ func (f *flow) refused(at bridge.Position, err error) error {
 // order, which is the order of each lane, because the sink lets no later record of a lane
 // pass a failed one. A dead letter is durable before a later record of its lane is tried.
 func (f *flow) write(ctx context.Context, recs []bridge.Record, w *window) (dead int64, err error) {
-	wait := newBackOff()
+	wait := NewBackOff()
 	for len(recs) > 0 {
 		acks, err := f.r.m.Sink.Write(ctx, recs)
 		if err != nil {
@@ -315,7 +315,7 @@ func (f *flow) sort(recs []bridge.Record, acks []bridge.Ack, w *window) (left []
 
 // retry calls try until it succeeds, fails for good, or ctx ends.
 func retry[T any](ctx context.Context, r *run, op, partition string, try func() (T, error)) (T, error) {
-	wait := newBackOff()
+	wait := NewBackOff()
 	for {
 		v, err := try()
 		if err == nil || !bridge.Retryable(err) || ctx.Err() != nil {
@@ -343,8 +343,9 @@ func (r *run) pause(ctx context.Context, d time.Duration, op, partition string, 
 	}
 }
 
-// newBackOff waits 20 ms at first and at most 5 s, with jitter, for ever.
-func newBackOff() *backoff.ExponentialBackOff {
+// NewBackOff is how long to wait for what may pass: 20 ms at first, twice as long each time and
+// at most 5 s, with jitter, for ever.
+func NewBackOff() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval = 20 * time.Millisecond
 	b.MaxInterval = 5 * time.Second

@@ -3,7 +3,6 @@ package mirror
 import (
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -77,14 +76,8 @@ func (t *tracker) indexOf(target string) *indexState {
 
 func (s *indexState) raise(source string, at bridge.Position) {
 	if at.After(s.below[source]) {
-		s.below[source] = own(at)
+		s.below[source] = at.Clone()
 	}
-}
-
-// own is a position to be kept: what an adapter gives may be a part of a whole page's memory.
-func own(at bridge.Position) bridge.Position {
-	at.Seq = strings.Clone(at.Seq)
-	return at
 }
 
 // extendIndex adds entries to the index of each target partition that gained enough. They
@@ -176,7 +169,7 @@ func (s *indexState) age(target string, out []bridge.IndexEntry) []bridge.IndexE
 
 func (s *indexState) enter(target string, out []bridge.IndexEntry) []bridge.IndexEntry {
 	s.n, s.since = 0, time.Now()
-	return append(out, bridge.IndexEntry{Partition: target, Position: own(s.at), Below: maps.Clone(s.below)})
+	return append(out, bridge.IndexEntry{Partition: target, Position: s.at.Clone(), Below: maps.Clone(s.below)})
 }
 
 // coarsen forgets the records that were not passed: each may stand at any place from now on.

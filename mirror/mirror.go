@@ -242,19 +242,28 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 	return r, nil
 }
 
-// atStart tries a few times what may be throttled. Whoever does not answer at all at the
-// start was probably configured wrongly, and is not waited for.
-func atStart[T any](ctx context.Context, r *run, op string, ask func(context.Context) (T, error)) (T, error) {
-	wait := newBackOff()
-	for n := 0; ; n++ {
-		v, err := ask(ctx)
-		if err == nil || n == 8 || !errors.Is(err, bridge.ErrThrottled) && !errors.Is(err, bridge.ErrTransient) {
+// startTries is how often a start asks for what is refused for now.
+const startTries = 10
+
+// AtStart asks a few times for what may be refused for now, and between two of them calls
+// pause, which ends it with an error. Whoever does not answer at all at the start was probably
+// configured wrongly, and is not waited for.
+func AtStart[T any](pause func(d time.Duration, why error) error, ask func() (T, error)) (T, error) {
+	wait := NewBackOff()
+	for n := 1; ; n++ {
+		v, err := ask()
+		if err == nil || n == startTries || !bridge.Retryable(err) || errors.Is(err, bridge.ErrUnreachable) {
 			return v, err
 		}
-		if err := r.pause(ctx, wait.NextBackOff(), op, "", err); err != nil {
+		if err := pause(wait.NextBackOff(), err); err != nil {
 			return v, err
 		}
 	}
+}
+
+func atStart[T any](ctx context.Context, r *run, op string, ask func(context.Context) (T, error)) (T, error) {
+	return AtStart(func(d time.Duration, why error) error { return r.pause(ctx, d, op, "", why) },
+		func() (T, error) { return ask(ctx) })
 }
 
 // belongs proves that a checkpoint was made for this source, target and keymap.

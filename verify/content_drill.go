@@ -118,7 +118,7 @@ func (d *contentDrill) read(ctx context.Context) error {
 				p := r.place(dg, t, &b.Records[i])
 				if d.wants(&p.prepared) {
 					d.add(d.target, p.key, keyed{part: t.Index, content: p.content, id: d.idOf(&b.Records[i]), right: p.right,
-						place: Place{Partition: t.ID, Position: clonePosition(p.position), Time: p.time}})
+						place: Place{Partition: t.ID, Position: p.position.Clone(), Time: p.time}})
 				}
 			}
 			return b.Ended || b.Behind == 0 && b.Asked.After(began) || scan.passed(b, began)
@@ -139,7 +139,7 @@ func (d *contentDrill) read(ctx context.Context) error {
 				p := r.prepare(dg, s.ID, rec)
 				if d.wants(&p) && !p.dropped {
 					d.add(d.source, p.key, keyed{part: s.Index, content: p.content, id: d.idOf(rec), later: rec.Position.After(s.LastRecord),
-						place: Place{Partition: s.ID, Position: clonePosition(rec.Position), Time: rec.Time}})
+						place: Place{Partition: s.ID, Position: rec.Position.Clone(), Time: rec.Time}})
 				}
 			}
 			return b.Ended || b.Behind == 0 && b.Asked.After(began) || scan.passed(b, began)

@@ -349,7 +349,7 @@ func (d *drill) take(dg *digester, t *targetPart, rec *bridge.Record, ordinal in
 		return
 	}
 	it := &item{
-		t: t, place: clonePosition(rec.Position), ordinal: ordinal, right: p.right, foreign: p.foreign,
+		t: t, place: rec.Position.Clone(), ordinal: ordinal, right: p.right, foreign: p.foreign,
 		key: p.key, cell: p.cell, content: p.content, size: p.size, time: rec.Time, fields: dg.fields(rec.Key, rec),
 	}
 	if p.origin.IsZero() || p.foreign && d.wanted[at] {
@@ -362,7 +362,7 @@ func (d *drill) take(dg *digester, t *targetPart, rec *bridge.Record, ordinal in
 	if s == nil {
 		return
 	}
-	it.s, it.at = s, clonePosition(p.origin.Position)
+	it.s, it.at = s, p.origin.Position.Clone()
 	w := d.window(s.Index, it.at)
 	if w == nil || !w.has(p.cell) && !(ok && w.has(d.r.canon.cell(known.key))) {
 		return
@@ -423,7 +423,7 @@ func (d *drill) takeSource(dg *digester, w *drillWindow, rec *bridge.Record) {
 	if route, err := d.r.v.Keys.Route(rec); err == nil {
 		key, expected = route.Key, route.Partition
 	}
-	at := clonePosition(rec.Position)
+	at := rec.Position.Clone()
 	d.source[coordOf(w.s.Index, at)] = &item{
 		s: w.s, at: at, key: p.key, cell: p.cell, content: p.content, size: p.size, time: rec.Time,
 		fields: dg.fields(key, rec), expected: expected, raw: append([]byte(nil), key...),

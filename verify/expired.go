@@ -33,7 +33,7 @@ func (r *run) noteHead(t *targetPart, s *sourcePart, at bridge.Position) {
 		return
 	}
 	if h.N++; at.After(h.Top) {
-		h.Top = clonePosition(at)
+		h.Top = at.Clone()
 	}
 	r.Heads[p] = h
 }

@@ -111,7 +111,7 @@ func (e *explaining) source(ctx context.Context) error {
 				e.q.Partition = s.ID
 			}
 			p := e.prepare(d, s.ID, rec)
-			if x := e.at(coordOf(s.Index, clonePosition(rec.Position))); x != nil {
+			if x := e.at(coordOf(s.Index, rec.Position.Clone())); x != nil {
 				x.Source.Time, x.Content = rec.Time, contentText(p.content)
 			}
 		})
@@ -189,12 +189,12 @@ func (e *explaining) target(ctx context.Context) error {
 func (e *explaining) sight(t *targetPart, p placed, rec *bridge.Record) {
 	x := e.asked(p.origin)
 	if s := e.sourceByID[p.origin.Partition]; x == nil && s != nil && e.q.Partition == "" && string(rec.Key) == string(e.q.Key) {
-		x = e.at(coordOf(s.Index, clonePosition(p.at)))
+		x = e.at(coordOf(s.Index, p.at.Clone()))
 	}
 	if x == nil {
 		return
 	}
-	at := Sighted{Place: Place{Partition: t.ID, Position: clonePosition(p.position), Time: rec.Time}, Content: contentText(p.content)}
+	at := Sighted{Place: Place{Partition: t.ID, Position: p.position.Clone(), Time: rec.Time}, Content: contentText(p.content)}
 	switch {
 	case p.foreign:
 		at.Note = "copied provenance: the mirror did not write it"

@@ -258,7 +258,7 @@ func (r *run) early(t *targetPart, after bridge.Position, p *placed) bool {
 		return false
 	}
 	r.Join.Early[t.ID] = append(r.Join.Early[t.ID], early{
-		Target: t.Index, After: after, Position: clonePosition(p.position), Time: p.time, Content: p.content, Size: p.size,
+		Target: t.Index, After: after, Position: p.position.Clone(), Time: p.time, Content: p.content, Size: p.size,
 		Cell: p.cell, Key: p.key, Tag: p.tag, Right: p.right, Slot: p.slot,
 	})
 	r.Join.Waiting++
@@ -304,7 +304,7 @@ func (r *run) bookEarly(ctx context.Context, t *targetPart) error {
 		}
 		rest = append(rest, waiting[i])
 	}
-	a.leave()
+	a.stretch()
 	r.Join.Waiting -= len(waiting) - len(rest)
 	clear(waiting[len(rest):])
 	r.Join.Early[t.ID] = rest

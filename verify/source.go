@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -248,9 +247,9 @@ func (r *run) bookSource(s *sourcePart, list []prepared, b bridge.Batch, over bo
 	case l.set && through.After(l.at):
 		through = l.at
 	}
-	s.LastRecord = clonePosition(s.LastRecord)
+	s.LastRecord = s.LastRecord.Clone()
 	if through.After(s.Through) {
-		s.Through = clonePosition(through)
+		s.Through = through.Clone()
 		if !r.v.Content {
 			r.growing(s).Through = s.Through
 		}
@@ -288,7 +287,7 @@ func (r *run) bookRecord(s *sourcePart, p *prepared, now time.Time) {
 	}
 	w := r.growing(s)
 	if w.First.IsZero() {
-		w.First, w.From = clonePosition(p.at), p.time
+		w.First, w.From = p.at.Clone(), p.time
 	}
 	if s.First.IsZero() {
 		s.First = w.First
@@ -306,7 +305,7 @@ func (r *run) bookRecord(s *sourcePart, p *prepared, now time.Time) {
 	s.Through, s.LastRecord = p.at, p.at
 	w.Through = p.at
 	if w.Source.N >= int64(r.v.WindowRecords) || p.time.Sub(w.From) > r.v.Window {
-		s.Through = clonePosition(p.at)
+		s.Through = p.at.Clone()
 		w.Through = s.Through
 		w.ClosedAt = now
 	}
@@ -357,10 +356,4 @@ func (r *run) fold() {
 			}
 		}
 	}
-}
-
-// clonePosition lets go of the page that a position is part of.
-func clonePosition(p bridge.Position) bridge.Position {
-	p.Seq = strings.Clone(p.Seq)
-	return p
 }

@@ -140,7 +140,7 @@ func (r *run) takeTarget(ctx context.Context, d *digester, t *targetPart, b brid
 	defer r.mu.Unlock()
 	r.bookTarget(t, t.Through, list)
 	if b.Through.After(t.Through) {
-		t.Through = clonePosition(b.Through)
+		t.Through = b.Through.Clone()
 	}
 	t.Begun = true
 	if b.Behind == 0 && !b.Asked.IsZero() {
@@ -318,7 +318,7 @@ func (r *run) bookTarget(t *targetPart, after bridge.Position, list []placed) {
 		}
 		r.TargetGot += p.size
 		if t.First.IsZero() {
-			t.First = clonePosition(p.position)
+			t.First = p.position.Clone()
 		}
 		last = p.position
 		if r.v.Content {
@@ -333,35 +333,31 @@ func (r *run) bookTarget(t *targetPart, after bridge.Position, list []placed) {
 		}
 		r.bookPlaced(&a, after, p)
 	}
-	a.leave()
+	a.stretch()
 	if last != t.Last {
-		t.Last = clonePosition(last)
+		t.Last = last.Clone()
 	}
 }
 
-// A passage is a run of records of one source partition that follow each other on a target
-// partition. What they have in common is looked up at the first of them and noted behind the
-// last. The run's lock is held.
+// A passage is a run of records that follow each other on a target partition. What those of
+// one source partition, and of one window, have in common is looked up at the first of them
+// and noted behind the last. The run's lock is held.
 type passage struct {
 	r     *run
 	t     *targetPart
-	s     *sourcePart     // nil if there was no record yet
-	max   bridge.Position // the greatest coordinate met of s
+	s     *sourcePart // nil if there was no record yet
 	w     *window
 	after bridge.Position // what was read before the records in w
 	last  bridge.Position // the last of them on the target
 }
 
-// enter goes on with a source partition, or begins anew. It returns nil if none of that name
+// enter goes on with a source partition, or another one. It returns nil if none of that name
 // is listed.
 func (a *passage) enter(partition string) *sourcePart {
 	if a.s != nil && a.s.ID == partition {
 		return a.s
 	}
-	a.leave()
-	if a.s = a.r.sourceByID[partition]; a.s != nil {
-		a.max = a.s.Max
-	}
+	a.s = a.r.sourceByID[partition]
 	return a.s
 }
 
@@ -376,20 +372,11 @@ func (a *passage) in(w *window, after, position bridge.Position) {
 
 // stretch notes where the records of a window stand.
 func (a *passage) stretch() {
-	if a.w != nil && a.w.extend(a.t.Index, a.after, clonePosition(a.last)) {
+	if a.w != nil && a.w.extend(a.t.Index, a.after, a.last.Clone()) {
 		a.r.spans++
 		a.r.widen()
 	}
 	a.w = nil
-}
-
-// leave ends the passage.
-func (a *passage) leave() {
-	a.stretch()
-	if a.s != nil && a.s.Max != a.max {
-		a.s.Max = clonePosition(a.max)
-	}
-	a.s = nil
 }
 
 // count counts a record in scope.
@@ -414,7 +401,7 @@ func (r *run) stray(t *targetPart, after bridge.Position, p *placed) {
 		return
 	}
 	r.Strays = append(r.Strays, stray{
-		Target: t.Index, After: after, Position: clonePosition(p.position), Key: p.key, Time: p.time, Cell: p.cell, Tag: p.tag,
+		Target: t.Index, After: after, Position: p.position.Clone(), Key: p.key, Time: p.time, Cell: p.cell, Tag: p.tag,
 	})
 }
 
@@ -424,9 +411,6 @@ func (r *run) bookPlaced(a *passage, after bridge.Position, p *placed) {
 	if s == nil {
 		r.Unknown[p.origin.Partition] = true
 		return
-	}
-	if p.at.After(a.max) {
-		a.max = p.at
 	}
 	if !r.chosen(s) || !s.Start.IsZero() && !p.at.After(s.Start) {
 		return
@@ -470,7 +454,7 @@ func (r *run) below(s *sourcePart, at bridge.Position) bool {
 		return false
 	}
 	if r.v.Select.From.IsZero() {
-		r.uncovered(Uncovered{Side: "source", Partition: s.ID, Through: clonePosition(at), Class: Unverifiable,
+		r.uncovered(Uncovered{Side: "source", Partition: s.ID, Through: at.Clone(), Class: Unverifiable,
 			Reason: "the target holds older records than the source still has"})
 	}
 	return true
@@ -574,7 +558,7 @@ func (r *run) occurByBit(t *targetPart, s *sourcePart, w *window, p *placed) {
 func (r *run) late(t *targetPart, s *sourcePart, w *window, p *placed) {
 	w.Repeats.add(p.digest, p.size)
 	r.find(Finding{
-		Class: Duplicate, Source: Place{Partition: s.ID, Position: p.at}, Target: Place{Partition: t.ID, Position: clonePosition(p.position)},
+		Class: Duplicate, Source: Place{Partition: s.ID, Position: p.at}, Target: Place{Partition: t.ID, Position: p.position.Clone()},
 		Key: keyText(p.key), Records: 1, First: time.Now().UTC(), Confirmed: time.Now().UTC(),
 		Reason: "its window was judged before; not compared",
 	}, w)

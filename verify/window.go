@@ -113,9 +113,8 @@ type sourcePart struct {
 	Lost       string // why the rest could not be read; empty if it could
 
 	Records, Bytes int64
-	Unordered      int64           // records of it whose key has no order to keep
-	hash           hashRange       // of the keys that Kinesis places there
-	Max            bridge.Position // the greatest coordinate met on the target
+	Unordered      int64     // records of it whose key has no order to keep
+	hash           hashRange // of the keys that Kinesis places there
 
 	ancestors   map[int]bool
 	descendants []int

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	"github.com/urfave/cli/v2"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -296,32 +295,12 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	return nil
 }
 
-// startTries is how often the start asks for what is refused for now.
-const startTries = 10
-
-// patiently tries again what may be refused for now. Whoever does not answer at all at the
-// start was probably configured wrongly, and is not waited for.
+// patiently tries again what is refused for now.
 func patiently[T any](ctx context.Context, log *slog.Logger, try func() (T, error)) (T, error) {
-	wait := newBackOff()
-	for n := 1; ; n++ {
-		v, err := try()
-		if err == nil || n == startTries || !bridge.Retryable(err) || errors.Is(err, bridge.ErrUnreachable) {
-			return v, err
-		}
-		log.Warn("the start is tried again", "error", err)
-		select {
-		case <-ctx.Done():
-			return v, err
-		case <-time.After(wait.NextBackOff()):
-		}
-	}
-}
-
-// newBackOff is how long to wait for what may pass: from 20 ms to 5 s.
-func newBackOff() *backoff.ExponentialBackOff {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval, b.MaxInterval, b.Multiplier = 20*time.Millisecond, 5*time.Second, 2
-	return b
+	return mirror.AtStart(func(d time.Duration, why error) error {
+		log.Warn("the start is tried again", "error", why)
+		return rest(ctx, d)
+	}, try)
 }
 
 // configured adds what the configuration alone decides.

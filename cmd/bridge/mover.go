@@ -53,14 +53,14 @@ func (m *mover) Run(ctx context.Context) error {
 // keep takes the task and carries records, again if the broker lost track, or what went
 // wrong may pass.
 func (m *mover) keep(ctx context.Context, watch *bridge.Watch) (err error) {
-	wait, lost, tries := newBackOff(), 0, 0
+	wait, lost := mirror.NewBackOff(), 0
 	for {
 		before := m.Progress().Counts.Read
 		if err = m.take(ctx, watch); err == nil {
 			err = m.carry(ctx, watch)
 		}
-		if p := m.Progress(); p.Counts.Read > before {
-			lost, tries = 0, 0
+		if m.Progress().Counts.Read > before {
+			lost = 0
 			wait.Reset()
 		}
 		switch {
@@ -70,12 +70,8 @@ func (m *mover) keep(ctx context.Context, watch *bridge.Watch) (err error) {
 			if lost++; lost == restarts {
 				return err
 			}
-		case !bridge.Retryable(err):
-			return err
-		case m.Progress().Source.IsZero():
-			if tries++; tries == startTries || errors.Is(err, bridge.ErrUnreachable) {
-				return err
-			}
+		case !bridge.Retryable(err), m.Progress().Source.IsZero():
+			return err // a start, too, which was patient
 		}
 		m.Log.Warn("begins anew with a look at the target", "error", err)
 		if !m.pause(ctx, wait.NextBackOff()) {
@@ -115,7 +111,7 @@ func (m *mover) take(ctx context.Context, watch *bridge.Watch) error {
 		c.Target, c.Compression = m.Config.Kafka.Topic, m.Config.Kafka.Compression
 	}
 	c.DeadLetters = m.letters.Name
-	session, err := kafkastream.OpenSession(ctx, c)
+	session, err := patiently(ctx, m.Log, func() (*kafkastream.Session, error) { return kafkastream.OpenSession(ctx, c) })
 	if err == nil {
 		m.session = session
 	}

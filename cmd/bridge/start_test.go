@@ -1,7 +1,6 @@
 package main
 
 import (
-	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -10,32 +9,26 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// notLeading makes the brokers say of a topic, the first n times that they are asked where it
-// ends, that they do not lead it: as they do while a leader is elected.
-func notLeading(fake *kfake.Cluster, suffix string, n int64) (said *atomic.Int64) {
+// refusing lets answer refuse requests of a kind, the first n times that it does, and counts
+// them. A nil answer is that the broker answers itself.
+func refusing(fake *kfake.Cluster, kind kmsg.Key, n int64, answer func(kmsg.Request) kmsg.Response) (said *atomic.Int64) {
 	said = &atomic.Int64{}
-	fake.ControlKey(int16(kmsg.ListOffsets), func(req kmsg.Request) (kmsg.Response, error, bool) {
+	fake.ControlKey(int16(kind), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		fake.KeepControl()
-		q := req.(*kmsg.ListOffsetsRequest)
-		if !strings.HasSuffix(q.Topics[0].Topic, suffix) || said.Load() >= n {
+		if said.Load() >= n {
+			return nil, nil, false
+		}
+		resp := answer(req)
+		if resp == nil {
 			return nil, nil, false
 		}
 		said.Add(1)
-		resp := q.ResponseKind().(*kmsg.ListOffsetsResponse)
-		for _, asked := range q.Topics {
-			topic := kmsg.NewListOffsetsResponseTopic()
-			topic.Topic = asked.Topic
-			for _, p := range asked.Partitions {
-				refused := kmsg.NewListOffsetsResponseTopicPartition()
-				refused.Partition, refused.ErrorCode = p.Partition, kerr.NotLeaderForPartition.Code
-				topic.Partitions = append(topic.Partitions, refused)
-			}
-			resp.Topics = append(resp.Topics, topic)
-		}
 		return resp, nil, true
 	})
 	return said
 }
+
+const checkpoints = "bridge.orders.checkpoints"
 
 // A start waits for a leader that is being elected, and not for ever; and so does one that
 // goes on from a checkpoint.
@@ -56,41 +49,27 @@ func TestStartWaitsForALeader(t *testing.T) {
 			if code := start(); code != 0 {
 				t.Fatalf("exit code %d before anything is wrong", code)
 			}
-			said := notLeading(p.kafka, ".checkpoints", c.times)
+			// As brokers do while a leader is elected.
+			said := refusing(p.kafka, kmsg.ListOffsets, c.times, func(req kmsg.Request) kmsg.Response {
+				q := req.(*kmsg.ListOffsetsRequest)
+				if q.Topics[0].Topic != checkpoints {
+					return nil
+				}
+				refused, topic := kmsg.NewListOffsetsResponseTopicPartition(), kmsg.NewListOffsetsResponseTopic()
+				refused.ErrorCode, topic.Topic = kerr.NotLeaderForPartition.Code, checkpoints
+				topic.Partitions = append(topic.Partitions, refused)
+				resp := q.ResponseKind().(*kmsg.ListOffsetsResponse)
+				resp.Topics = append(resp.Topics, topic)
+				return resp
+			})
 			if code := start(); code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
 			}
-			if n := said.Load(); n < min(c.times, startTries) {
+			if n := said.Load(); n < min(c.times, 10) {
 				t.Errorf("refused %d times", n)
 			}
 		})
 	}
-}
-
-// notFetched makes the brokers refuse the first n fetches of a topic in the same way.
-func notFetched(fake *kfake.Cluster, suffix string, n int64) (said *atomic.Int64) {
-	said = &atomic.Int64{}
-	fake.ControlKey(int16(kmsg.Fetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		fake.KeepControl()
-		q := req.(*kmsg.FetchRequest)
-		if len(q.Topics) == 0 || !strings.HasSuffix(q.Topics[0].Topic, suffix) || said.Load() >= n {
-			return nil, nil, false
-		}
-		said.Add(1)
-		resp := q.ResponseKind().(*kmsg.FetchResponse)
-		for _, asked := range q.Topics {
-			topic := kmsg.NewFetchResponseTopic()
-			topic.Topic = asked.Topic
-			for _, p := range asked.Partitions {
-				refused := kmsg.NewFetchResponseTopicPartition()
-				refused.Partition, refused.ErrorCode = p.Partition, kerr.NotLeaderForPartition.Code
-				topic.Partitions = append(topic.Partitions, refused)
-			}
-			resp.Topics = append(resp.Topics, topic)
-		}
-		return resp, nil, true
-	})
-	return said
 }
 
 // A mirror that ran, lost track and cannot read its checkpoints while a leader is
@@ -99,27 +78,25 @@ func TestMirrorWaitsForALeader(t *testing.T) {
 	const refused = 9 // more than one scan of the checkpoints bears
 	p := newPairing(t, nil)
 	p.records, p.config["BRIDGE_STATE"] = nil, "file:"+t.TempDir()
-	var lost atomic.Int64
-	var said *atomic.Int64
-	p.kafka.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-		p.kafka.KeepControl()
+	var lost, said *atomic.Int64
+	lost = refusing(p.kafka, kmsg.Produce, 1, func(req kmsg.Request) kmsg.Response {
 		q := req.(*kmsg.ProduceRequest)
-		if len(q.Topics) == 0 || q.Topics[0].Topic != "orders" || lost.Swap(1) == 1 {
-			return nil, nil, false
+		if len(q.Topics) == 0 || q.Topics[0].Topic != "orders" {
+			return nil
 		}
-		said = notFetched(p.kafka, ".checkpoints", refused)
+		said = refusing(p.kafka, kmsg.Fetch, refused, notFetched)
 		resp := q.ResponseKind().(*kmsg.ProduceResponse)
 		for _, asked := range q.Topics {
 			topic := kmsg.NewProduceResponseTopic()
 			topic.Topic = asked.Topic
 			for _, part := range asked.Partitions {
-				lost := kmsg.NewProduceResponseTopicPartition()
-				lost.Partition, lost.ErrorCode = part.Partition, kerr.UnknownProducerID.Code
-				topic.Partitions = append(topic.Partitions, lost)
+				forgotten := kmsg.NewProduceResponseTopicPartition()
+				forgotten.Partition, forgotten.ErrorCode = part.Partition, kerr.UnknownProducerID.Code
+				topic.Partitions = append(topic.Partitions, forgotten)
 			}
 			resp.Topics = append(resp.Topics, topic)
 		}
-		return resp, nil, true
+		return resp
 	})
 	code, out, text := p.run(t, kinesisToKafka, "mirror", "run", "--until-caught-up")
 	if code != 0 {
@@ -132,4 +109,18 @@ func TestMirrorWaitsForALeader(t *testing.T) {
 	if lost.Load() == 0 || said.Load() < refused {
 		t.Errorf("not exercised: lost track %d times, refused %d times", lost.Load(), said.Load())
 	}
+}
+
+// notFetched says that this broker does not lead the checkpoints.
+func notFetched(req kmsg.Request) kmsg.Response {
+	q := req.(*kmsg.FetchRequest)
+	if len(q.Topics) == 0 || q.Topics[0].Topic != checkpoints {
+		return nil
+	}
+	refused, topic := kmsg.NewFetchResponseTopicPartition(), kmsg.NewFetchResponseTopic()
+	refused.ErrorCode, topic.Topic = kerr.NotLeaderForPartition.Code, checkpoints
+	topic.Partitions = append(topic.Partitions, refused)
+	resp := q.ResponseKind().(*kmsg.FetchResponse)
+	resp.Topics = append(resp.Topics, topic)
+	return resp
 }

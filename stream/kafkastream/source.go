@@ -1,7 +1,6 @@
 package kafkastream
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,7 +76,7 @@ func NewSource(ctx context.Context, c SourceConfig) (*Source, error) {
 	}
 	s := &Source{
 		client: c.Client, topic: want, stamp: c.Stamp, copied: c.KeepCopied,
-		bytes: int32(c.FetchBytes), records: cmp.Or(c.Records, mostRecords), recheck: cmpOr(c.Recheck, defaultRecheck), began: time.Now(),
+		bytes: int32(c.FetchBytes), records: cmpInt(c.Records, mostRecords), recheck: cmpOr(c.Recheck, defaultRecheck), began: time.Now(),
 	}
 	if s.bytes <= 0 {
 		s.bytes = defaultFetchBytes
