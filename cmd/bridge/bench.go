@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -154,6 +156,9 @@ func (b *benchmark) check() error {
 		return fmt.Errorf("--format %q is not raw, kpl or envelope", b.format)
 	case b.format != "raw" && b.toKafka():
 		return fmt.Errorf("--format %s is for --direction %s", b.format, kafkaToKinesis)
+	}
+	if _, err := os.Stat(filepath.Dir(b.profile)); err != nil {
+		return fmt.Errorf("--cpu-profile %s: its folder cannot be used: %w", b.profile, err)
 	}
 	for _, name := range b.clients {
 		if !slices.Contains(benchClients, name) {
