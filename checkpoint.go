@@ -16,6 +16,8 @@ type Row struct {
 	Ended bool `json:"ended,omitempty"`
 	// Parents as the source listed them, kept because an expired parent is listed no more.
 	Parents []string `json:"parents,omitempty"`
+	// Batch is the Kafka batch that Position stood in; zero for Kinesis.
+	Batch BatchID `json:"batch,omitzero"`
 	// Tip is when the partition was last seen to hold nothing behind Position.
 	Tip time.Time `json:"tip,omitzero"`
 }
@@ -26,6 +28,9 @@ type Floor struct {
 	// Partitions holds the last such position of each target partition; one that is not
 	// named must be looked at from its beginning.
 	Partitions map[string]Position `json:"partitions,omitempty"`
+	// Batches identifies, for each partition named above, the last batch at or before that
+	// position. A partition that is not named is not known: no proof, no gap.
+	Batches map[string]BatchID `json:"batches,omitempty"`
 	// Log is the last such position of the sink's Ledger, zero if it has none.
 	Log Position `json:"log,omitzero"`
 	// DeadLetters holds the same for each partition of the place of dead letters.

@@ -22,6 +22,11 @@ type Record struct {
 	// Time is the record timestamp of Kafka (CreateTime) or Kinesis'
 	// ApproximateArrivalTimestamp, in whole milliseconds.
 	Time time.Time
+	// Arrived is when the service took the record, by the service's clock: Kinesis'
+	// ApproximateArrivalTimestamp, or the timestamp of a Kafka topic with LogAppendTime.
+	// Zero if the service does not say. Only a source sets it, no format restores it and a
+	// sink ignores it. Goals, limits and lag use it; Time is only carried.
+	Arrived time.Time
 	// Partition is, on a record that was read, where it stood, and on one to be written
 	// where it must go. Empty lets the service place it by Key.
 	Partition string

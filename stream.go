@@ -30,11 +30,39 @@ type Batch struct {
 	Behind time.Duration
 	// Asked is when the service was asked for this batch, by the reader's clock.
 	Asked time.Time
-	// End is where the partition ended then: what stands behind Through is at End at the
-	// furthest. Zero if the service did not say.
+	// Clock is the service's clock when it answered; zero if it did not say. Record.Arrived
+	// is compared with this clock, never with this machine's.
+	Clock time.Time
+	// End is the last position that the partition held then, readable or not: a Kafka
+	// partition ends at its high watermark. Zero if the service did not say.
 	End Position
+	// Open is the transaction that keeps records between Through and End from being read;
+	// nil if none does. Behind is not 0 while one does.
+	Open *OpenTransaction
+	// Last identifies the Kafka batch that holds Through, or the last one before it that
+	// was read. Zero for Kinesis, and if nothing was read yet.
+	Last BatchID
 	// Ended says that the partition gets no more records and that this batch is the last.
 	Ended bool
+}
+
+// A BatchID identifies a record batch in the log of a Kafka partition. A log that was cut
+// back and written again (an unclean leader election) holds another batch, or none, where
+// this one stood.
+type BatchID struct {
+	Epoch int32 `json:"epoch"` // leader epoch that the batch was appended under
+	Base  int64 `json:"base"`  // offset of its first record as it was appended
+	// Known is false in rows of earlier versions: then nothing can be compared.
+	Known bool `json:"known,omitempty"`
+}
+
+// An OpenTransaction is a Kafka transaction that is neither committed nor aborted.
+type OpenTransaction struct {
+	Partition string
+	First     Position // its first record in the partition
+	Producer  int64    // producer id
+	ID        string   // transactional id; empty if it could not be read
+	Since     time.Time
 }
 
 // A Start says where to begin in a partition.
@@ -44,6 +72,9 @@ type Start struct {
 	After Position
 	// At begins at the first record that arrived at or after this time.
 	At time.Time
+	// Batch is the batch that held After when it was read. If it is known, the source
+	// proves that the log still holds it, and reports a *GapError if the log was cut.
+	Batch BatchID
 	// Tip is the last time at which everything up to After is known to have been all
 	// there was: a partition seen empty behind After less than the retention ago has
 	// lost nothing, even if the record at After itself has expired. Zero if unknown. If it
@@ -86,8 +117,8 @@ type Waiter interface {
 
 // An Ender is a Source or a Sink that can say where its partitions end. Kinesis cannot.
 type Ender interface {
-	// Ends returns the position of the last readable record of each partition; one that
-	// is empty has the zero Position.
+	// Ends returns the last position that each partition holds, readable or not: the one
+	// before the high watermark. A partition that is empty has the zero Position.
 	Ends(ctx context.Context) (map[string]Position, error)
 }
 
