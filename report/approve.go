@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // An Approval is a person's signature over the root. It covers everything in the report
@@ -26,16 +28,58 @@ type Approval struct {
 // ErrSignature: an approval that its key did not make over this root.
 var ErrSignature = errors.New("the signature does not hold")
 
+// ErrApprover: the name or the note of an approval cannot be stored or printed as it is.
+var ErrApprover = errors.New("not a name or note for an approval")
+
+const (
+	maxApprover = 200   // bytes of a name
+	maxNote     = 2_000 // bytes of a note
+)
+
+// CheckApprover wraps ErrApprover if Approve refuses this name or note: a name is missing
+// or blank, one of them is too long, is not UTF-8, or holds control characters. A report
+// stores JSON and prints lines; neither could keep such a text.
+func CheckApprover(by, note string) error {
+	if strings.TrimSpace(by) == "" {
+		return fmt.Errorf("the name is empty: %w", ErrApprover)
+	}
+	for _, t := range []struct {
+		what, text string
+		most       int
+	}{{"name", by, maxApprover}, {"note", note, maxNote}} {
+		switch {
+		case !utf8.ValidString(t.text):
+			return fmt.Errorf("the %s is not UTF-8: %w", t.what, ErrApprover)
+		case len(t.text) > t.most:
+			return fmt.Errorf("the %s has %d bytes, more than %d: %w", t.what, len(t.text), t.most, ErrApprover)
+		case strings.ContainsFunc(t.text, unprintable):
+			return fmt.Errorf("the %s holds a control character: %w", t.what, ErrApprover)
+		}
+	}
+	return nil
+}
+
+// unprintable holds for what no name needs: controls, line breaks and characters that
+// change the direction of a whole line. Letters of every script are fine.
+func unprintable(r rune) bool {
+	return r == utf8.RuneError || unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) ||
+		unicode.In(r, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs)
+}
+
 const keyPrefix = "ed25519:"
 
 // KeyText is how approvals name a public key.
 func KeyText(k ed25519.PublicKey) string { return keyPrefix + base64.StdEncoding.EncodeToString(k) }
 
-// Approve adds an approval. The report must be sealed, as New and Decode leave it.
+// Approve adds an approval. The report must be sealed, as New and Decode leave it. It wraps
+// ErrApprover, and adds nothing, if CheckApprover refuses the name or the note.
 func (r *Report) Approve(by, note string, at time.Time, key ed25519.PrivateKey) error {
 	public, ok := key.Public().(ed25519.PublicKey)
-	if !ok || by == "" {
-		return errors.New("an approval needs a name and an ed25519 key")
+	if !ok {
+		return errors.New("an approval needs an ed25519 key")
+	}
+	if err := CheckApprover(by, note); err != nil {
+		return err
 	}
 	a := Approval{By: by, At: at.UTC().Truncate(time.Second), Note: note, Key: KeyText(public), Over: "root"}
 	text, err := a.message(r.Root)

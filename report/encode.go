@@ -88,12 +88,19 @@ func (p part) marshal(v reflect.Value) ([]byte, error) {
 	return escape(text), nil
 }
 
-// escape makes JSON that was marshalled steer nothing, whoever prints it.
+// escape returns marshalled JSON without characters that steer a terminal. Bytes that
+// are no UTF-8 arrive here as the escape \ufffd; they are written as that character, which
+// is how they are encoded again after they were decoded.
 func escape(text []byte) []byte {
 	out := make([]byte, 0, len(text))
 	for len(text) > 0 {
 		r, size := utf8.DecodeRune(text)
 		switch {
+		case bytes.HasPrefix(text, []byte(`\ufffd`)):
+			out, size = utf8.AppendRune(out, utf8.RuneError), len(`\ufffd`)
+		case r == '\\':
+			size = 2
+			out = append(out, text[:size]...)
 		case r < utf8.RuneSelf && r != 0x7f || !steers(r):
 			out = append(out, text[:size]...)
 		case r > 0xffff:

@@ -9,6 +9,7 @@ import (
 	"io"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -231,5 +232,47 @@ func TestHostileTextsAreOneLine(t *testing.T) {
 				t.Errorf("%q makes a line %q", h, line)
 			}
 		}
+	}
+}
+
+// A report can be read again whatever bytes its texts hold, also those that are no UTF-8
+// and those that look like the escape for them.
+func TestReportsOfAnyTextAreReadAgain(t *testing.T) {
+	for _, h := range append(slices.Clone(hostile), "\ufffd", `\ufffd`, `\\ufffd`, "\xc3", "key-\xf0\x9f", "\\\xff", `"\`) {
+		r := filledWith(t, h)
+		r.Schema = report.Schema
+		text, err := r.Encode()
+		if err != nil {
+			t.Fatalf("%q: %v", h, err)
+		}
+		if _, err := report.Decode(text); err != nil {
+			t.Errorf("%q: %v", h, err)
+		}
+	}
+}
+
+// An approval whose name or note cannot be stored or printed leaves the report as it was.
+func TestApproversAreChecked(t *testing.T) {
+	r := reportOf(t, small(fine))
+	before := render(t, r, report.JSON)
+	long := strings.Repeat("x", 3_000)
+	for _, c := range [][2]string{
+		{"", ""}, {" \t", ""}, {"Ren\xe9", ""}, {"Ada\nok", ""}, {"Ada\u202e", ""}, {"Ada\x1b[2K", ""}, {"Ada\u2028", ""}, {"a\ufffdb", ""}, {long, ""},
+		{"Ada", "a\xff"}, {"Ada", "a\rb"}, {"Ada", long},
+	} {
+		if err := r.Approve(c[0], c[1], began, key("x")); !errors.Is(err, report.ErrApprover) {
+			t.Errorf("%q, %q: %v", c[0], c[1], err)
+		}
+	}
+	if !bytes.Equal(before, render(t, r, report.JSON)) {
+		t.Error("the report was changed")
+	}
+	for _, name := range []string{"Ada Byron", "René", "Ľudmila", "山田 太郎", "אדה", "O'Neil (ops)", "=Ada"} {
+		if err := r.Approve(name, "known: "+name, began, key("x")); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if err := refused(render(t, r, report.JSON)); err != nil {
+		t.Error(err)
 	}
 }

@@ -13,6 +13,10 @@ const maxPlain = 240
 // maxMarks is how many marks may stand on one letter: more of them reach into other lines.
 const maxMarks = 2
 
+// Plain is s as one line that steers no terminal, for commands that print fields of a
+// report: see plain.
+func Plain(s string) string { return plain(s) }
+
 // plain makes a text from outside one line that steers nothing: what is invisible,
 // controls a terminal or turns the direction of writing is shown as an escape, what a
 // spreadsheet would take for a formula gets an apostrophe before it, and what is very

@@ -36,6 +36,7 @@ Examples:
 				&cli.StringFlag{Name: "name", Usage: "`NAME` of the files, without an ending; without it the report's id"},
 				&cli.StringFlag{Name: "form", Value: "all", Usage: "`FORM` beside JSON: text, markdown, html or all"},
 				&cli.StringFlag{Name: "reveal-keys", Usage: "show those keys in clear that stand in `FILE`, one a line as on the target"},
+				&cli.BoolFlag{Name: "replace", Usage: "replace a report of that name although somebody signed it"},
 				&cli.DurationFlag{Name: "valid-for", Value: 24 * time.Hour, Usage: "how `LONG` after its fence the verdict may be acted upon"},
 			},
 		}, a.reportCreate),
@@ -97,7 +98,7 @@ type reportResult struct {
 
 func (r reportResult) answer(next ...string) *answer {
 	return &answer{result: r, nextSteps: next, text: func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "%s\n%s, valid until %s\n%s\n", r.ID, r.Verdict, stamp(r.ValidUntil), r.Root)
+		_, err := fmt.Fprintf(w, "%s\n%s, valid until %s\n%s\n", report.Plain(r.ID), report.Plain(r.Verdict), stamp(r.ValidUntil), r.Root)
 		for _, f := range report.Forms() {
 			if name, ok := r.Files[string(f)]; ok && err == nil {
 				_, err = fmt.Fprintf(w, "%s\n", name)
@@ -143,6 +144,14 @@ func (a *app) reportCreate(c *cli.Context) error {
 		return usageHint(fmt.Errorf("--name %q is not the name of a file", name), "--dir names the directory")
 	}
 	file := filepath.Join(c.String("dir"), name+report.JSON.Extension())
+	unlock, err := lockReport(c.Context, file)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := replaceable(file, c.Bool("replace")); err != nil {
+		return err
+	}
 	out, err := writeReport(file, r, forms)
 	if err != nil {
 		return err

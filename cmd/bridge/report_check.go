@@ -201,7 +201,7 @@ func (r checkResult) answer() *answer {
 		if !r.Intact {
 			word = "ALTERED"
 		}
-		if _, err := fmt.Fprintf(w, "%s: %s\n", r.ID, word); err != nil {
+		if _, err := fmt.Fprintf(w, "%s: %s\n", report.Plain(r.ID), word); err != nil {
 			return err
 		}
 		for _, c := range r.Controls {
@@ -209,17 +209,14 @@ func (r checkResult) answer() *answer {
 			if !c.Pass {
 				sign = "NOT "
 			}
-			if _, err := fmt.Fprintf(w, "%s %-10s %s\n", sign, c.Name, oneLine(c.Message)); err != nil {
+			if _, err := fmt.Fprintf(w, "%s %-10s %s\n", sign, c.Name, report.Plain(c.Message)); err != nil {
 				return err
 			}
 		}
 		if !r.Intact {
 			return nil
 		}
-		_, err := fmt.Fprintf(w, "verdict %s, valid until %s\n%s\n", r.Verdict, stamp(r.ValidUntil), r.Root)
+		_, err := fmt.Fprintf(w, "verdict %s, valid until %s\n%s\n", report.Plain(r.Verdict), stamp(r.ValidUntil), report.Plain(r.Root))
 		return err
 	}}
 }
-
-// oneLine keeps a text from outside from looking like a line of ours.
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

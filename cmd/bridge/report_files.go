@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +11,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
 	"github.com/urfave/cli/v2"
 
@@ -146,11 +149,66 @@ func beside(file string, f report.Form) string {
 	return strings.TrimSuffix(file, report.JSON.Extension()) + f.Extension()
 }
 
+// lockPatience is how long a command waits for another one that writes the same report.
+const lockPatience = 10 * time.Second
+
+// lockReport keeps other commands from writing the report in file until the returned
+// function is called; it does nothing if there is no such file. The lock is on the file
+// itself, which a writer replaces: a lock on a file that was replaced meanwhile is taken
+// again.
+func lockReport(ctx context.Context, file string) (unlock func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	for {
+		l := flock.New(file, flock.SetFlag(os.O_RDONLY))
+		unlock := func() { _ = l.Close() } // the lock ends with the process in any case
+		_, err := l.TryLockContext(ctx, 20*time.Millisecond)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return func() {}, nil
+		case errors.Is(err, context.DeadlineExceeded):
+			return nil, bridge.WithHint(fmt.Errorf("another process writes %s: %w", file, bridge.ErrLocked), "run the command again when that process has ended")
+		case err != nil:
+			return nil, usage(fmt.Errorf("lock %s: %w", file, err))
+		}
+		locked, err := l.Stat()
+		if err != nil {
+			unlock()
+			return nil, usage(err)
+		}
+		if now, err := os.Stat(file); err == nil && os.SameFile(locked, now) {
+			return unlock, nil
+		}
+		unlock()
+	}
+}
+
+// replaceable refuses to write over a report that somebody signed, and over a file that
+// is no report.
+func replaceable(file string, replace bool) error {
+	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) || replace {
+		return nil
+	}
+	r, err := openReport(file)
+	switch {
+	case err != nil:
+		return usageHint(fmt.Errorf("%s is there already and cannot be read as a report", file), "choose another --name, or --replace it")
+	case len(r.Approvals) > 0:
+		return usageHint(fmt.Errorf("%s is a report with %d signatures; it was not replaced", file, len(r.Approvals)),
+			"choose another --name, or --replace it together with its signatures")
+	}
+	return nil
+}
+
 // writeReport writes a report and its renderings, the report itself last, so that what it
-// names is there. Each file is whole or not there.
+// names is there. Each file is whole or not there. A report that could not be read again
+// is not written.
 func writeReport(file string, r *report.Report, forms []report.Form) (reportResult, error) {
 	out := reportResult{Report: file, Files: map[string]string{}, ID: r.ID, Verdict: string(r.Verdict), Root: r.Root,
 		ValidUntil: r.ValidUntil, Approvals: len(r.Approvals)}
+	if err := readable(r); err != nil {
+		return out, err
+	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return out, fmt.Errorf("make the directory of the report: %w", err)
 	}
@@ -166,6 +224,25 @@ func writeReport(file string, r *report.Report, forms []report.Form) (reportResu
 		out.Files[string(forms[i])] = name
 	}
 	return out, nil
+}
+
+// readable holds that the file of a report can be decoded and passes its own checks.
+func readable(r *report.Report) error {
+	text, err := r.Encode()
+	if err != nil {
+		return err
+	}
+	again, err := report.Decode(text)
+	if err != nil {
+		return fmt.Errorf("nothing was written: the report cannot be read again: %w", err)
+	}
+	controls, err := again.Check()
+	for _, c := range controls {
+		if !c.Pass {
+			return fmt.Errorf("nothing was written: the report would not pass its check: %s: %s", c.Name, c.Message)
+		}
+	}
+	return err
 }
 
 // reportError gives the errors of package report their class: what was altered does not

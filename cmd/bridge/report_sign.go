@@ -22,6 +22,15 @@ func (a *app) reportSign(c *cli.Context) error {
 	if c.String("key") == "" || c.String("by") == "" {
 		return usageHint(errors.New("a signature needs --key FILE and --by NAME"), "--generate makes a key")
 	}
+	if err := report.CheckApprover(c.String("by"), c.String("note")); err != nil {
+		return usage(err)
+	}
+	// Two people may sign at the same time: each signs what the other one left.
+	unlock, err := lockReport(c.Context, file)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	r, err := openReport(file)
 	if err != nil {
 		return err
@@ -106,7 +115,8 @@ func signingKey(file string, generate bool) (ed25519.PrivateKey, error) {
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	key, ok := parsed.(ed25519.PrivateKey)
 	if err != nil || !ok {
-		return nil, usageHint(fmt.Errorf("%s holds no ed25519 key", file), "openssl genpkey -algorithm ed25519 -out "+file)
+		return nil, usageHint(fmt.Errorf("%s holds a key of another kind than ed25519", file),
+			"--key NEW-FILE --generate makes an ed25519 key in a file of its own; "+file+" stays as it is")
 	}
 	return key, nil
 }
