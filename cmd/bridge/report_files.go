@@ -194,7 +194,7 @@ func replaceable(file string, replace bool) error {
 	case err != nil:
 		return usageHint(fmt.Errorf("%s is there already and cannot be read as a report", file), "choose another --name, or --replace it")
 	case len(r.Approvals) > 0:
-		return usageHint(fmt.Errorf("%s is a report with %d signatures; it was not replaced", file, len(r.Approvals)),
+		return usageHint(fmt.Errorf("%s is signed (signatures: %d); it was not replaced", file, len(r.Approvals)),
 			"choose another --name, or --replace it together with its signatures")
 	}
 	return nil
