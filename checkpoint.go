@@ -28,9 +28,6 @@ type Floor struct {
 	// Partitions holds the last such position of each target partition; one that is not
 	// named must be looked at from its beginning.
 	Partitions map[string]Position `json:"partitions,omitempty"`
-	// Batches identifies, for each partition named above, the last batch at or before that
-	// position. A partition that is not named is not known: no proof, no gap.
-	Batches map[string]BatchID `json:"batches,omitempty"`
 	// Log is the last such position of the sink's Ledger, zero if it has none.
 	Log Position `json:"log,omitzero"`
 	// DeadLetters holds the same for each partition of the place of dead letters.

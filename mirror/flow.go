@@ -30,7 +30,7 @@ func (r *run) flow(ctx, intake context.Context, part bridge.Partition) error {
 		fn(part.ID)
 	}
 	row, _ := r.tracker.row(part.ID)
-	start := bridge.Start{After: row.Position, Tip: row.Tip}
+	start := bridge.Start{After: row.Position, Batch: row.Batch, Tip: row.Tip}
 	if row.Position.IsZero() {
 		start.At = r.m.Start
 	}

@@ -53,7 +53,7 @@ func holdsUp(t *testing.T, goal bool, warnings int) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- m.Run(t.Context()) }()
-	wait(t.Context(), 3*time.Minute + 30*time.Second)
+	wait(t.Context(), 3*time.Minute+30*time.Second)
 	synctest.Wait()
 	select {
 	case err := <-ended:

@@ -232,7 +232,7 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 	defer t.mu.Unlock()
 	s := t.rows[partition]
 	if b.Through.After(s.Position) {
-		s.Position, s.moved, t.dirty = b.Through.Clone(), true, true
+		s.Position, s.Batch, s.moved, t.dirty = b.Through.Clone(), b.Last, true, true
 	}
 	if b.Ended {
 		s.Ended, s.moved, t.dirty = true, true, true

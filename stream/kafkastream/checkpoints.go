@@ -59,6 +59,9 @@ type checkpointBody struct {
 	Fenced   bool  `json:"fenced"` // by a transactional id
 	// Sources spells out the short identities of the provenance headers.
 	Sources map[string]bridge.Identity `json:"sources"`
+	// Acked are the last acknowledged batches of the partitions that the task writes to: all
+	// in a snapshot, those that changed in a delta.
+	Acked ackedBatches `json:"acked,omitempty"`
 }
 
 func (s *Session) seal(kind string, body any) ([]byte, error) { return seal(s.tagger, kind, body) }
@@ -140,6 +143,9 @@ type history struct {
 	producers  []int64
 	checkpoint bridge.Checkpoint
 	fenced     bool
+	producer   int64 // that saved it
+	epoch      int16
+	acked      ackedBatches
 	deltas     int // number of the next delta
 }
 
@@ -195,7 +201,10 @@ func (h *history) apply(r fetchedRecord, workflow string, key *bridge.WorkflowKe
 		}
 		if name == snapshotRecord {
 			clear(rows)
+			h.acked = nil
 		}
+		h.acked = h.acked.merge(b.Acked)
+		h.producer, h.epoch = b.Producer, b.Epoch
 		var err error
 		if h.deltas, err = deltaBehind(name); err != nil {
 			return err
@@ -278,6 +287,7 @@ type Checkpoints struct {
 
 	mu     sync.Mutex
 	rows   map[string]bridge.Row // all, for snapshots; nil before Load
+	acked  map[partitionID]mark  // as they were last saved
 	deltas int
 }
 
@@ -323,20 +333,22 @@ func (c *Checkpoints) Save(ctx context.Context, cp bridge.Checkpoint) error {
 	for _, p := range cp.Forget {
 		delete(c.rows, p)
 	}
-	key := deltaRecord + strconv.Itoa(c.deltas)
+	key, marks := deltaRecord+strconv.Itoa(c.deltas), c.session.known()
+	acked := c.session.since(marks, c.acked)
 	if c.deltas >= deltasPerSnapshot || c.deltas == 0 && len(cp.Rows) == len(c.rows) {
-		key = snapshotRecord
+		key, acked = snapshotRecord, c.session.since(marks, nil)
 		cp.Rows = cp.Rows[:0:0]
 		for _, name := range slices.Sorted(maps.Keys(c.rows)) {
 			cp.Rows = append(cp.Rows, c.rows[name])
 		}
 	}
 	s := c.session
-	err := s.put(ctx, key, checkpointBody{Checkpoint: cp, Producer: s.id, Epoch: s.epoch, Fenced: s.fenced,
+	err := s.put(ctx, key, checkpointBody{Checkpoint: cp, Producer: s.id, Epoch: s.epoch, Fenced: s.fenced, Acked: acked,
 		Sources: map[string]bridge.Identity{fmt.Sprintf("%08x", bridge.SourceID(cp.Source)): cp.Source}})
 	if err != nil {
 		return err
 	}
+	c.acked = marks
 	c.deltas, err = deltaBehind(key)
 	return err
 }

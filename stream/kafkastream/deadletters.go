@@ -139,14 +139,21 @@ func (d *DeadLetters) span(ctx context.Context, n int32, floor bridge.Floor) (sp
 		return span{}, err
 	}
 	at, err := floor.Partitions[name].Offset()
+	if err != nil {
+		return span{}, fmt.Errorf("floor of %s: %w", name, err)
+	}
+	lost, err := d.session.marker(ctx, partitionID{topic, n}, at)
+	if lost {
+		end = at
+	}
 	switch {
 	case err != nil:
-		return span{}, fmt.Errorf("floor of %s: %w", name, err)
+		return span{}, err
 	case at >= end:
 		gap := &bridge.GapError{Stream: "topic " + topic, Partition: fmt.Sprint(n), After: bridge.OffsetPosition(end - 1), Before: floor.Partitions[name],
 			Reason: "the topic ends before the checkpoint: it lost dead letters that it had acknowledged"}
 		return span{}, bridge.WithHint(gap, "if the topic was deleted on purpose, name another one in dead_letters")
-	case floor.Clean:
+	case floor.Clean && d.session.direct:
 		return span{end, end}, nil
 	}
 	return span{max(at+1, first), end}, nil

@@ -101,3 +101,17 @@ func AppendAs(ctx context.Context, c *Client, topic string, id int64, epoch int1
 	stop()
 	return <-ended
 }
+
+// Misremember makes a session believe that the last batch which a topic acknowledged was
+// another one, as if the cluster had lost that since.
+func (s *Session) Misremember(topic string) {
+	s.producer.mu.Lock()
+	defer s.producer.mu.Unlock()
+	for to, l := range s.producer.lines {
+		if to.topic == topic && l.acked != nil {
+			m := *l.acked
+			m.Sequence, m.Leader = m.Sequence+7, m.Leader-1
+			l.acked = &m
+		}
+	}
+}

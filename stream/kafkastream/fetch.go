@@ -76,7 +76,8 @@ type cursor struct {
 	bytes     int32
 
 	link  *link
-	epoch int32 // of the leader that link leads to
+	epoch int32          // of the leader that link leads to
+	last  bridge.BatchID // the last batch that was read; the log is proved to hold it
 }
 
 func (c *Client) cursor(topic string, partition int32, from int64, isolation sarama.IsolationLevel) *cursor {
@@ -94,6 +95,9 @@ func (k *cursor) read(ctx context.Context, wait time.Duration) (fetched, error) 
 		}
 		if !f.small {
 			k.next = f.next
+			if n := len(f.batches); n > 0 {
+				k.last = f.batches[n-1].id()
+			}
 			return f, nil
 		}
 		if k.bytes >= largestFetch {
@@ -105,43 +109,62 @@ func (k *cursor) read(ctx context.Context, wait time.Duration) (fetched, error) 
 	}
 }
 
+// fetch asks for what comes next. A new connection may lead to another log: the batch that
+// was read last must stand in it.
 func (k *cursor) fetch(ctx context.Context, wait time.Duration) (fetched, error) {
 	if k.link == nil {
-		b, epoch, err := k.client.leaderEpoch(ctx, k.topic, k.partition)
-		if err != nil {
+		if err := k.connect(ctx); err != nil {
 			return fetched{}, err
 		}
-		if k.link, err = k.client.connect(ctx, b.Addr()); err != nil {
+		if err := k.prove(ctx); err != nil {
 			return fetched{}, err
 		}
-		k.epoch = epoch
 	}
+	block, err := k.request(ctx, k.isolation, k.next, k.bytes, wait)
+	if err != nil {
+		return fetched{}, err
+	}
+	return unpack(block, k.next, k.isolation), nil
+}
+
+func (k *cursor) connect(ctx context.Context) error {
+	b, epoch, err := k.client.leaderEpoch(ctx, k.topic, k.partition)
+	if err != nil {
+		return err
+	}
+	k.epoch = epoch
+	k.link, err = k.client.connect(ctx, b.Addr())
+	return err
+}
+
+// request fetches from an offset on, from a leader of the epoch that the cursor knows.
+func (k *cursor) request(ctx context.Context, isolation sarama.IsolationLevel, from int64, bytes int32, wait time.Duration) (*sarama.FetchResponseBlock, error) {
 	// Version 12 is the newest that sarama speaks; an older broker gets what it knows. It
 	// is also the first that answers a whole batch even if that is above the limit.
 	q := &sarama.FetchRequest{
 		Version: 12, MaxWaitTime: int32(wait.Milliseconds()), MinBytes: 1,
-		MaxBytes: k.bytes, Isolation: k.isolation, SessionEpoch: -1,
+		MaxBytes: bytes, Isolation: isolation, SessionEpoch: -1,
 	}
-	q.AddBlock(k.topic, k.partition, k.next, k.bytes, k.epoch)
+	q.AddBlock(k.topic, k.partition, from, bytes, k.epoch)
 	var answer *sarama.FetchResponse
 	err := k.link.do(ctx, func() (err error) {
 		answer, err = k.link.broker.Fetch(q)
 		return err
 	})
 	if err != nil {
-		return fetched{}, undecodable(err)
+		return nil, undecodable(err)
 	}
 	if code := sarama.KError(answer.ErrorCode); code != sarama.ErrNoError {
-		return fetched{}, classify(code)
+		return nil, classify(code)
 	}
 	block := answer.GetBlock(k.topic, k.partition)
 	if block == nil {
-		return fetched{}, classify(sarama.ErrIncompleteResponse)
+		return nil, classify(sarama.ErrIncompleteResponse)
 	}
 	if block.Err != sarama.ErrNoError {
-		return fetched{}, classify(block.Err)
+		return nil, classify(block.Err)
 	}
-	return unpack(block, k.next, k.isolation), nil
+	return block, nil
 }
 
 // undecodable makes an error of sarama's decoder final: the log holds the same bytes the

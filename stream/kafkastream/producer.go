@@ -69,10 +69,13 @@ type line struct {
 	frozen   *frozen
 	sending  bool
 	sequence int32 // of the next batch
-	leader   int32
+	leader   led
 	known    bool // leader is
-	limit    int  // bytes of a batch
-	most     int  // records of a batch; less after one was refused, to find out which
+	// acked is the last batch that was acknowledged, nil if none was by this producer. Before
+	// more is sent to a leader of another epoch, its log is proved to hold that batch.
+	acked    *mark
+	limit    int // bytes of a batch
+	most     int // records of a batch; less after one was refused, to find out which
 	failures int
 	resumeAt time.Time
 }
@@ -104,10 +107,15 @@ type addressed struct {
 	batch *sarama.RecordBatch
 }
 
+// A led partition has this broker as its leader, of this epoch.
+type led struct{ broker, epoch int32 }
+
 // A transport brings requests to brokers.
 type transport interface {
 	// leaderOf returns the broker that leads a partition; anew asks the cluster.
-	leaderOf(ctx context.Context, to partitionID, anew bool) (int32, error)
+	leaderOf(ctx context.Context, to partitionID, anew bool) (led, error)
+	// holds is a *bridge.GapError if a partition no longer holds a batch that it acknowledged.
+	holds(ctx context.Context, to partitionID, m mark) error
 	// send brings batches to a broker in one request and returns its answer. After an error
 	// the request may have been carried out, or may yet be.
 	send(ctx context.Context, broker int32, batches []addressed) (*sarama.ProduceResponse, error)
@@ -219,6 +227,19 @@ func (p *producer) run(ctx context.Context) error {
 	}
 }
 
+// marks returns the last batch that each partition acknowledged.
+func (p *producer) marks() map[partitionID]mark {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[partitionID]mark{}
+	for to, l := range p.lines {
+		if l.acked != nil {
+			out[to] = *l.acked
+		}
+	}
+	return out
+}
+
 // collect takes for each broker without a request under way all lines that are ready, so
 // that one request carries them all. It returns how long to wait at most.
 func (p *producer) collect() (map[int32][]*line, time.Duration) {
@@ -234,14 +255,14 @@ func (p *producer) collect() (map[int32][]*line, time.Duration) {
 			next = min(next, d)
 			continue
 		}
-		if !l.known || p.busy[l.leader] {
+		if !l.known || p.busy[l.leader.broker] {
 			continue
 		}
 		if l.frozen == nil {
 			p.freeze(l)
 		}
 		l.sending = true
-		requests[l.leader] = append(requests[l.leader], l)
+		requests[l.leader.broker] = append(requests[l.leader.broker], l)
 	}
 	for broker := range requests {
 		p.busy[broker] = true
@@ -284,22 +305,27 @@ func (p *producer) look(ctx context.Context, need []*line) {
 	for _, l := range need {
 		p.mu.Lock()
 		anew, failures := l.failures > 0 && !asked[l.to.topic], l.failures
+		was, acked := l.leader, l.acked
 		p.mu.Unlock()
-		id, err := p.transport.leaderOf(ctx, l.to, anew)
+		leader, err := p.transport.leaderOf(ctx, l.to, anew)
 		if err != nil && failures > 5 {
 			if gone := p.transport.gone(ctx, l.to.topic); gone != nil {
 				p.fail(gone)
 			}
 		}
+		found := err == nil
+		if found && acked != nil && leader.epoch != was.epoch {
+			err = p.transport.holds(ctx, l.to, *acked)
+		}
 		p.mu.Lock()
 		if err == nil {
-			l.leader, l.known = id, true
+			l.leader, l.known = leader, true
 		} else {
 			p.postpone(l)
 		}
 		p.mu.Unlock()
-		asked[l.to.topic] = asked[l.to.topic] || anew && err == nil
-		if err != nil && errors.Is(err, bridge.ErrDenied) {
+		asked[l.to.topic] = asked[l.to.topic] || anew && found
+		if err != nil && (errors.Is(err, bridge.ErrDenied) || errors.Is(err, bridge.ErrGap)) {
 			p.fail(err)
 		}
 	}
@@ -473,7 +499,9 @@ func (p *producer) appended(l *line, base int64) {
 		}
 		pt.settle(pt.to - pt.from)
 	}
-	l.sequence = nextSequence(l.sequence, len(l.frozen.batch.Records))
+	b := l.frozen.batch
+	l.acked = &mark{Base: base, Producer: b.ProducerID, Epoch: b.ProducerEpoch, Sequence: b.FirstSequence, Leader: l.leader.epoch}
+	l.sequence = nextSequence(l.sequence, len(b.Records))
 	l.frozen, l.failures, l.most, l.resumeAt = nil, 0, 0, time.Time{}
 }
 

@@ -36,6 +36,7 @@ type model struct {
 type modelLog struct {
 	values []string
 	next   int32        // sequence number
+	epoch  int32        // of the leader
 	last   []modelBatch // at most five
 }
 
@@ -54,19 +55,33 @@ func (m *model) log(to partitionID) *modelLog {
 	return l
 }
 
-func (m *model) leaderOf(_ context.Context, to partitionID, anew bool) (int32, error) {
+func (m *model) leaderOf(_ context.Context, to partitionID, anew bool) (led, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if anew && m.rng.IntN(5) == 0 {
 		m.met["no leader"]++
-		return 0, bridge.ErrTransient
+		return led{}, bridge.ErrTransient
 	}
 	for n := range int32(4) { // one answer tells of all partitions
 		if at := (partitionID{to.topic, n}); anew || m.leader[at] == 0 {
 			m.leader[at] = 1 + m.rng.Int32N(m.brokers)
+			m.log(at).epoch++
 		}
 	}
-	return m.leader[to], nil
+	return led{m.leader[to], m.log(to).epoch}, nil
+}
+
+// holds finds the batch among the last ones, which are all that can be asked for here.
+func (m *model) holds(_ context.Context, to partitionID, acked mark) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.met["proved"]++
+	for _, b := range m.log(to).last {
+		if b.offset == acked.Base && b.sequence == acked.Sequence {
+			return nil
+		}
+	}
+	return &bridge.GapError{Stream: to.topic, After: bridge.OffsetPosition(acked.Base - 1), Before: bridge.OffsetPosition(acked.Base + 1), Reason: "lost"}
 }
 
 func (m *model) gone(context.Context, string) error { return nil }
@@ -205,7 +220,7 @@ func TestProducerAgainstAModelOfBrokers(t *testing.T) {
 		}
 	}
 	t.Logf("seeds 0..%d: %d records; met %v; lost 0, doubled 0, reordered 0", seeds-1, records, met)
-	for _, what := range []string{"cut before", "answer lost", "arrives late", "duplicate", "moved", "no leader", "too large", "poison"} {
+	for _, what := range []string{"cut before", "answer lost", "arrives late", "duplicate", "moved", "no leader", "proved", "too large", "poison"} {
 		if met[what] == 0 {
 			t.Errorf("not exercised: %s", what)
 		}
@@ -377,11 +392,45 @@ type silent struct {
 	about partitionID
 }
 
-func (s *silent) leaderOf(ctx context.Context, to partitionID, _ bool) (int32, error) {
+func (s *silent) leaderOf(ctx context.Context, to partitionID, _ bool) (led, error) {
 	if to == s.about {
 		<-time.After(time.Hour) // of fake time
 	}
 	return s.model.leaderOf(ctx, to, false)
+}
+
+// A leader of another epoch that has lost an acknowledged batch, and has not even heard of
+// the producer, is sent nothing more.
+func TestProducerFindsACutLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &model{
+			rng: rand.New(rand.NewPCG(1, 0)), brokers: 1, met: map[string]int{}, max: 1000, poison: "poison",
+			leader: map[partitionID]int32{}, logs: map[partitionID]*modelLog{},
+		}
+		to := partitionID{"t", 0}
+		p := newProducer(m, 1, 0)
+		p.lineTo(to).sequence = 1<<31 - 3
+		ended := make(chan error, 1)
+		go func() { ended <- p.run(t.Context()) }()
+		value := func(v string) *piece {
+			return newPiece(to, []entry{{Record: sarama.Record{Value: []byte(v)}, time: time.UnixMilli(1)}})
+		}
+		for range 5 {
+			if err := p.append(t.Context(), value("kept")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.mu.Lock()
+		l := m.log(to)
+		l.values, l.last, l.next = l.values[:3], l.last[:3], p.lineTo(to).sequence
+		m.leader[to] = 0
+		l.epoch++
+		m.mu.Unlock()
+		err := p.append(t.Context(), value("new"))
+		if !errors.Is(err, bridge.ErrGap) || !errors.Is(<-ended, bridge.ErrGap) || len(l.values) != 3 {
+			t.Errorf("append to a log that was cut back: %v, %d records there; want a gap and 3", err, len(l.values))
+		}
+	})
 }
 
 // A broker that has seen a newer epoch ends the producer for good, and one whose memory

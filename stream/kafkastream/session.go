@@ -57,7 +57,11 @@ type Session struct {
 	letters  Topic
 	producer *producer
 	tagger   *bridge.Tagger
-	listed   []int64 // producer ids that the task ever had
+	listed   []int64               // producer ids that the task ever had
+	ids      map[string]string     // topic ids of all that the task writes to, by name
+	ends     map[partitionID]int64 // high watermarks before the fence
+	marks    map[partitionID]mark  // acknowledged before this session
+	direct   bool                  // no session stood between the checkpoint and this one
 	stop     context.CancelFunc
 	done     chan error
 	once     sync.Once
@@ -77,7 +81,7 @@ var codecs = map[string]sarama.CompressionCodec{"": sarama.CompressionNone, "non
 // learns of the new epoch only with the first batch. What is then written carries the
 // producer id, but no transaction.
 func OpenSession(ctx context.Context, c SessionConfig) (*Session, error) {
-	s, err := openSession(ctx, c, -1, -1)
+	s, err := openSession(ctx, c, -1, -1, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -89,10 +93,11 @@ func OpenSession(ctx context.Context, c SessionConfig) (*Session, error) {
 // the broker lost. It can be called again after an error.
 func (s *Session) Restart(ctx context.Context) (*Session, error) {
 	_ = s.Close()
+	id, epoch := s.id, s.epoch
 	if !s.fenced {
-		return OpenSession(ctx, s.conf)
+		id, epoch = -1, -1
 	}
-	next, err := openSession(ctx, s.conf, s.id, s.epoch)
+	next, err := openSession(ctx, s.conf, id, epoch, s.known())
 	if err != nil {
 		if next.fenced {
 			s.id, s.epoch = next.id, next.epoch // which nobody else has
@@ -102,8 +107,9 @@ func (s *Session) Restart(ctx context.Context) (*Session, error) {
 	return next, nil
 }
 
-// openSession returns what it has reached with its error, too.
-func openSession(ctx context.Context, c SessionConfig, id int64, epoch int16) (*Session, error) {
+// openSession returns what it has reached with its error, too. The batches that the session
+// before it knows to be acknowledged must still be there.
+func openSession(ctx context.Context, c SessionConfig, id int64, epoch int16, acked map[partitionID]mark) (*Session, error) {
 	if _, ok := codecs[c.Compression]; !ok {
 		return &Session{}, fmt.Errorf("compression %q is none of none, lz4, zstd: %w", c.Compression, bridge.ErrRefused)
 	}
@@ -117,20 +123,24 @@ func openSession(ctx context.Context, c SessionConfig, id int64, epoch int16) (*
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	if err := s.own.ensure(ctx, c); err != nil {
+	var err error
+	if s.ids, err = s.own.ensure(ctx, c); err != nil {
 		return s, err
 	}
 	if c.Target != "" {
-		var err error
 		if s.target, err = c.Client.Topic(ctx, c.Target); err != nil {
 			return s, err
 		}
+		s.ids[c.Target] = s.target.ID
 	}
 	if c.DeadLetters != "" {
-		var err error
 		if s.letters, err = c.Client.Topic(ctx, c.DeadLetters); err != nil {
 			return s, err
 		}
+		s.ids[c.DeadLetters] = s.letters.ID
+	}
+	if err := s.patiently(ctx, "prove the logs", func() error { return s.proveLogs(ctx, acked) }); err != nil {
+		return s, fmt.Errorf("take over task %s: %w", s.txID, err)
 	}
 	if err := s.takeOver(ctx, id, epoch); err != nil {
 		return s, fmt.Errorf("take over task %s: %w", s.txID, err)
@@ -383,7 +393,7 @@ func (s *Session) introduce(ctx context.Context) error {
 	} else if *h.key != s.conf.Key {
 		return foreign(s.conf.Workflow)
 	}
-	s.listed = h.producers
+	s.listed, s.direct = h.producers, s.follows(&h)
 	if slices.Contains(s.listed, s.id) {
 		return nil
 	}
@@ -408,8 +418,9 @@ func OwnTopics(workflow string) []string { return topicsOf(workflow).names() }
 const defaultStoreRetention = 30 * 24 * time.Hour
 
 // ensure creates what is missing. Segments are small, because compaction never touches
-// the one in use, and every start reads all of it.
-func (o ownTopics) ensure(ctx context.Context, c SessionConfig) error {
+// the one in use, and every start reads all of it. It returns the topic ids.
+func (o ownTopics) ensure(ctx context.Context, c SessionConfig) (ids map[string]string, err error) {
+	ids = map[string]string{}
 	keep := strconv.FormatInt(cmpOr(c.Retention, defaultStoreRetention).Milliseconds(), 10)
 	small := map[string]string{"segment.ms": "600000", "segment.bytes": strconv.Itoa(16 << 20)}
 	byTime := map[string]string{cleanupPolicy: "delete", retentionMs: keep}
@@ -427,12 +438,13 @@ func (o ownTopics) ensure(ctx context.Context, c SessionConfig) error {
 			}
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
+		ids[t.Name] = t.ID
 		if t.Partitions != c.Tasks {
-			return bridge.WithHint(fmt.Errorf("topic %s has %d partitions, the workflow %d tasks: %w", t.Name, t.Partitions, c.Tasks, bridge.ErrChanged),
+			return nil, bridge.WithHint(fmt.Errorf("topic %s has %d partitions, the workflow %d tasks: %w", t.Name, t.Partitions, c.Tasks, bridge.ErrChanged),
 				"the number of tasks is part of a workflow: set it back, or begin a new workflow")
 		}
 	}
-	return nil
+	return ids, nil
 }

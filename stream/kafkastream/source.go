@@ -187,7 +187,8 @@ func (s *Source) checkNowAndThen(ctx context.Context) error {
 // Open begins to read a partition. It wraps ErrChanged if the topic is not the one that
 // the Source was made for, and is a *bridge.GapError if the log does not reach back to
 // from.After, or no longer reaches up to it; if that is zero and from.Tip is not, offset 0
-// must still be there. A time later than all records begins with
+// must still be there. That the log holds from.Batch is proved by the first Read, and that
+// it holds the batch that was read last by every Read that has to connect again. A time later than all records begins with
 // the next one to come.
 func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) (bridge.Reader, error) {
 	n, err := strconv.ParseInt(partition, 10, 32)
@@ -213,7 +214,10 @@ func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) 
 	switch {
 	case !from.After.IsZero() || !from.Tip.IsZero():
 		// A partition that was seen to hold nothing has offset 0 still to come.
-		err = gapAt(s.topic.Name, int32(n), next, first, end)
+		// Where a log that is too short was cut back, the first Read finds out by the batch.
+		if next <= end || !from.Batch.Known {
+			err = gapAt(s.topic.Name, int32(n), next, first, end)
+		}
 	case !from.At.IsZero():
 		next, err = s.since(ctx, int32(n), from.At, end)
 	default:
@@ -224,6 +228,9 @@ func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) 
 	}
 	r.cursor = s.client.cursor(s.topic.Name, int32(n), next, sarama.ReadCommitted)
 	r.cursor.bytes = min(s.bytes, firstFetch)
+	if !from.After.IsZero() {
+		r.cursor.last = from.Batch
+	}
 	return r, nil
 }
 
@@ -279,6 +286,7 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 		Asked:   asked,
 		End:     bridge.OffsetPosition(f.highWatermark - 1),
 		Open:    r.hold.see(ctx, r, &f),
+		Last:    r.cursor.last,
 	}
 	switch {
 	case b.Open != nil:

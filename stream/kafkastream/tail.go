@@ -71,14 +71,20 @@ func (k *Sink) ranges(ctx context.Context, floor bridge.Floor) ([]span, error) {
 		if err != nil {
 			return nil, fmt.Errorf("floor of %s partition %d: %w", target.Name, n, err)
 		}
+		lost, err := k.session.marker(ctx, partitionID{target.Name, int32(n)}, at)
+		if err != nil {
+			return nil, err
+		}
 		out[n] = span{max(at+1, first), end}
 		gap := &bridge.GapError{Stream: "topic " + target.Name, Partition: id}
 		switch {
 		case at >= end:
-			gap.After, gap.Before, gap.Reason = bridge.OffsetPosition(end-1), floor.Partitions[id], "the topic ends before the checkpoint: it lost records that it had acknowledged"
-			return nil, bridge.WithHint(gap, "look for an unclean leader election or a restored backup; what was lost must be written again by a new workflow")
-		case floor.Clean:
+			return nil, endsBefore(gap.Stream, int32(n), end, floor.Partitions[id])
+		case lost:
+			return nil, endsBefore(gap.Stream, int32(n), at, floor.Partitions[id])
+		case floor.Clean && k.session.direct:
 			out[n].from = end // nothing was under way: nothing to look for
+		case floor.Clean: // there was a session since, which may have written
 		case first > at+1 && (at >= 0 || len(floor.Partitions) > 0):
 			gap.After, gap.Before, gap.Reason = floor.Partitions[id], bridge.OffsetPosition(first), "the topic now begins behind the checkpoint: what was written there cannot be looked for"
 			return nil, bridge.WithHint(gap, "raise retention.ms of the topic; records may have been written there that would be repeated")

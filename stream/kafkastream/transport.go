@@ -14,17 +14,21 @@ import (
 // sent again travels on a new one and can meet nothing old on it.
 type wire struct{ client *Client }
 
-func (w wire) leaderOf(ctx context.Context, to partitionID, anew bool) (int32, error) {
+func (w wire) leaderOf(ctx context.Context, to partitionID, anew bool) (led, error) {
 	if anew {
 		if err := w.client.refresh(ctx, to.topic); err != nil {
-			return 0, err
+			return led{}, err
 		}
 	}
-	b, err := w.client.leader(ctx, to.topic, to.n)
+	b, epoch, err := w.client.leaderEpoch(ctx, to.topic, to.n)
 	if err != nil {
-		return 0, err
+		return led{}, err
 	}
-	return b.ID(), nil
+	return led{b.ID(), epoch}, nil
+}
+
+func (w wire) holds(ctx context.Context, to partitionID, m mark) error {
+	return w.client.holds(ctx, to, m)
 }
 
 func (w wire) send(ctx context.Context, broker int32, batches []addressed) (*sarama.ProduceResponse, error) {

@@ -225,6 +225,6 @@ func (s *Stream) store(p *part, st Stored, at bridge.Position) {
 		r.Time = now
 	}
 	r.Time = r.Time.Truncate(time.Millisecond)
-	p.log = append(p.log, entry{Stored: st, arrived: now})
+	p.log = append(p.log, entry{Stored: st, arrived: now, epoch: p.epoch})
 	s.all = append(s.all, st)
 }

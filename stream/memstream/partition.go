@@ -23,6 +23,7 @@ type part struct {
 	log     []entry         // in the order of positions
 	trimmed bridge.Position // everything up to here is gone
 	next    int64           // the next offset, or the count behind a sequence number
+	epoch   int32           // of the leader: grows when the tail is lost
 }
 
 // An entry takes one position. A marker is no record; what is gone was one.
@@ -31,6 +32,7 @@ type entry struct {
 	marker, gone bool
 	arrived      time.Time
 	txn          *Transaction // that it was written in; nil outside of one
+	epoch        int32        // of the leader that appended it
 }
 
 func (e *entry) at() bridge.Position { return e.Record.Position }
@@ -102,6 +104,7 @@ func (p *part) age(old time.Time) {
 }
 
 func (p *part) loseTail(behind bridge.Position, f Flavour) {
+	p.epoch++
 	p.log = p.log[:p.behind(behind)]
 	if f != Kafka {
 		return
@@ -136,8 +139,36 @@ func (p *part) remove(at bridge.Position) {
 }
 
 func (p *part) marker() {
-	e := entry{marker: true, arrived: time.Now()}
+	e := entry{marker: true, arrived: time.Now(), epoch: p.epoch}
 	e.Record.Position = bridge.OffsetPosition(p.next)
 	p.next++
 	p.log = append(p.log, e)
+}
+
+// batch identifies the entry at or before a position, which is a batch of its own. It is
+// not known if no such entry is left.
+func (p *part) batch(at bridge.Position) bridge.BatchID {
+	i := p.behind(at)
+	if i == 0 {
+		return bridge.BatchID{}
+	}
+	base, _ := p.log[i-1].at().Offset()
+	return bridge.BatchID{Epoch: p.log[i-1].epoch, Base: base, Known: true}
+}
+
+// holds reports whether a batch is still there, or was trimmed since.
+func (p *part) holds(was bridge.BatchID) bool {
+	at := bridge.OffsetPosition(was.Base)
+	return !was.Known || !at.After(p.trimmed) || p.batch(at) == was
+}
+
+// common is the last position that was appended under an epoch or an earlier one.
+func (p *part) common(epoch int32) bridge.Position {
+	at := p.trimmed
+	for i := range p.log {
+		if p.log[i].epoch <= epoch {
+			at = p.log[i].at()
+		}
+	}
+	return at
 }

@@ -56,7 +56,9 @@ func (s *Stream) Sink(c SinkConfig) bridge.Sink {
 		return k
 	}
 	if !c.NoFence {
+		k.before = map[string]bridge.Position{}
 		for _, p := range s.parts {
+			k.before[p.id] = p.end()
 			p.marker()
 		}
 		s.touch()
@@ -74,6 +76,7 @@ type sink struct {
 	s      *Stream
 	cfg    SinkConfig
 	epoch  int
+	before map[string]bridge.Position // ends before the marker of the fence
 	opened time.Time
 
 	mu   sync.Mutex

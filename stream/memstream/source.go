@@ -74,7 +74,7 @@ func (s *source) Open(ctx context.Context, partition string, from bridge.Start) 
 		if err := s.resume(p, from); err != nil {
 			return nil, err
 		}
-		r.through = from.After
+		r.through, r.last = from.After, from.Batch
 		if p.trimmed.After(r.through) {
 			r.through = p.trimmed
 		}
@@ -161,6 +161,7 @@ type reader struct {
 	p           *part
 	incarnation int
 	through     bridge.Position
+	last        bridge.BatchID // that was read last, of a Kafka-like stream
 	ended       bool
 }
 
@@ -227,6 +228,13 @@ func (r *reader) page(limit int) (bridge.Batch, <-chan struct{}, error) {
 			Reason: "retention passed the reader",
 		}
 	}
+	if !r.p.holds(r.last) || s.cfg.Flavour == Kafka && r.through.After(r.p.end()) {
+		end, _ := r.through.Offset()
+		return b, nil, &bridge.GapError{
+			Stream: s.cfg.Name, Partition: r.p.id, After: r.p.common(r.last.Epoch), Before: bridge.OffsetPosition(end + 1),
+			Reason: "the log was cut back and written again",
+		}
+	}
 	i := r.p.behind(r.through)
 	stable, open := r.p.held(i)
 	for ; i < stable && len(b.Records) < limit; i++ {
@@ -239,6 +247,10 @@ func (r *reader) page(limit int) (bridge.Batch, <-chan struct{}, error) {
 	b.Through = r.through
 	if s.cfg.Flavour == Kafka {
 		b.End = r.p.end()
+		if known := r.p.batch(r.through); known.Known {
+			r.last = known
+		}
+		b.Last = r.last
 	}
 	if i < len(r.p.log) {
 		b.Behind = r.lag(i)

@@ -59,6 +59,9 @@ func (k *sink) tail(ctx context.Context, from bridge.Floor) ([]bridge.Placed, er
 			continue
 		}
 		at := from.Partitions[p.id]
+		if lost := k.mark(p, at); lost != nil {
+			return list, lost
+		}
 		if err := s.gone(p, at, len(from.Partitions) > 0); err != nil {
 			return list, err
 		}
@@ -97,4 +100,14 @@ func (k *sink) ours(list []bridge.Placed, p *part, at bridge.Position) []bridge.
 		list = append(list, placed)
 	}
 	return list
+}
+
+// mark is a gap if the marker of this sink's fence stands where a record was acknowledged.
+func (k *sink) mark(p *part, at bridge.Position) error {
+	before, fenced := k.before[p.id]
+	i := p.behind(before)
+	if !fenced || i == len(p.log) || !p.log[i].marker || p.log[i].at() != at {
+		return nil
+	}
+	return &bridge.GapError{Stream: k.s.cfg.Name, Partition: p.id, After: before, Before: at, Reason: "the partition ended before what was acknowledged"}
 }
