@@ -75,6 +75,18 @@ func (c *Client) Topic(ctx context.Context, name string) (Topic, error) {
 	return t, nil
 }
 
+// keeps reports whether brokers store batches of this compression as they are sent.
+func (t Topic) keeps(compression string) bool {
+	switch set := t.Settings["compression.type"]; set {
+	case "", "producer":
+		return true
+	case "uncompressed":
+		return compression == "" || compression == "none"
+	default:
+		return set == compression
+	}
+}
+
 // lookup asks for what identifies a topic, without its settings.
 func (c *Client) lookup(ctx context.Context, name string) (Topic, error) {
 	t, _, err := c.describe(ctx, name)

@@ -19,8 +19,9 @@ import (
 // stands behind the record's own headers and before the provenance header.
 const LetterHeader = "bridge-dead-letter"
 
-// DeadLetters keeps dead letters in the topic that its session names for them: key, value,
-// headers and time are the record's own, so that it can be put back as it is. It
+// DeadLetters keeps dead letters in the topic that its session names for them: key, value
+// and headers are the record's own. Its time stands in the provenance header, because
+// brokers refuse some times; the letter itself has that of its own storing. It
 // implements bridge.DeadLetters and bridge.Recoverable.
 type DeadLetters struct {
 	session *Session
@@ -110,7 +111,7 @@ func (d *DeadLetters) entry(l *bridge.DeadLetter) (entry, error) {
 	made.add(provenanceName, d.stamp.Append(nil, &r))
 	return entry{
 		Record: sarama.Record{Key: l.Key, Value: l.Value, Headers: made.pointers},
-		time:   l.Time.Truncate(time.Millisecond),
+		time:   l.At.Truncate(time.Millisecond),
 	}, nil
 }
 

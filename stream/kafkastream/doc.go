@@ -16,6 +16,10 @@
 // topics no id, and a topic that was deleted and created anew could then not be told from
 // the one that was being read.
 //
+// Record times: those from 1677 to 2554 can be written, any can be read. A foreign batch all of whose
+// records have one and the same time before 1970 reads as one without times; if they differ,
+// its records are undecodable.
+//
 // # The in-process broker and the real one
 //
 // The tests run against franz-go's kfake as of 2026-09-18. It differs from a Kafka 4.4

@@ -30,6 +30,9 @@ const (
 type batch struct {
 	*sarama.RecordBatch
 	aborted bool // the broker says that its transaction was aborted
+	// first is the base of its record times if that is not what sarama read; see base.
+	first int64
+	based bool
 }
 
 // marker reports whether the batch ends a transaction of its producer, and how.
@@ -40,18 +43,6 @@ func (b *batch) marker() (commit, ok bool) {
 	// Key of a control record: version and type, two bytes each; 0 aborts, 1 commits.
 	kind := binary.BigEndian.Uint16(b.Records[0].Key[2:])
 	return kind == 1, kind <= 1
-}
-
-// time is when record r was produced, or appended on a topic that says so. It is zero if
-// the record has no timestamp.
-func (b *batch) time(r *sarama.Record) time.Time {
-	switch {
-	case b.LogAppendTime:
-		return b.MaxTimestamp.UTC()
-	case b.FirstTimestamp.IsZero():
-		return time.Time{}
-	}
-	return b.FirstTimestamp.Add(r.TimestampDelta).UTC()
 }
 
 // A fetched is the answer to one fetch.

@@ -73,11 +73,12 @@ type line struct {
 	known    bool // leader is
 	// acked is the last batch that was acknowledged, nil if none was by this producer. Before
 	// more is sent to a leader of another epoch, its log is proved to hold that batch.
-	acked    *mark
-	limit    int // bytes of a batch
-	most     int // records of a batch; less after one was refused, to find out which
-	failures int
-	resumeAt time.Time
+	acked        *mark
+	limit        int  // bytes of a batch
+	recompressed bool // brokers compress what is sent again, and then take no time before 1970
+	most         int  // records of a batch; less after one was refused, to find out which
+	failures     int
+	resumeAt     time.Time
 }
 
 // A producer appends to partitions of any topics in the name of one producer id. At most
@@ -150,6 +151,10 @@ func (p *producer) append(ctx context.Context, pieces ...*piece) error {
 	}
 	for _, pc := range pieces {
 		l := p.lineTo(pc.to)
+		if pc.trim(l.recompressed); len(pc.entries) == 0 {
+			close(pc.done)
+			continue
+		}
 		l.queue = append(l.queue, pc)
 	}
 	p.mu.Unlock()
@@ -349,17 +354,19 @@ func (p *producer) freeze(l *line) {
 		for pc.next < len(pc.entries) && len(b.Records) < cmpInt(l.most, 1<<20) {
 			e := &pc.entries[pc.next]
 			if len(b.Records) == 0 {
-				b.FirstTimestamp, b.MaxTimestamp = e.time, e.time
+				b.FirstTimestamp = baseOf(e.time)
+				b.MaxTimestamp = b.FirstTimestamp
 			}
+			var fits bool
 			e.OffsetDelta = int64(len(b.Records))
-			e.TimestampDelta = e.time.Sub(b.FirstTimestamp)
+			e.TimestampDelta, fits = deltaOf(e.time, b.FirstTimestamp)
 			n := recordSize(&e.Record)
-			if size+n > l.limit && len(b.Records) > 0 {
+			if (size+n > l.limit || !fits) && len(b.Records) > 0 {
 				break
 			}
 			size += n
-			if e.time.After(b.MaxTimestamp) {
-				b.MaxTimestamp = e.time
+			if at := baseOf(e.time); at.After(b.MaxTimestamp) {
+				b.MaxTimestamp = at
 			}
 			b.Records = append(b.Records, &e.Record)
 			pc.next++
@@ -413,6 +420,13 @@ func (p *producer) exchange(ctx context.Context, broker int32, lines []*line) {
 		return
 	}
 	answer, err := p.transport.send(ctx, broker, batches)
+	if unencodable(err) && len(lines) > 1 {
+		// Nothing was sent. Each batch by itself tells which one it is.
+		for _, l := range lines {
+			p.exchange(ctx, broker, []*line{l})
+		}
+		return
+	}
 	for _, l := range lines {
 		code := sarama.ErrNoError
 		offset := int64(-1)
@@ -464,6 +478,9 @@ var errShrink = errors.New("batch refused as a whole")
 
 // judge returns nil if the batch must be sent again.
 func (p *producer) judge(l *line, code sarama.KError, err error) error {
+	if unencodable(err) {
+		return p.whole(l, fmt.Errorf("the record cannot be encoded: %w: %w", err, bridge.ErrUnmappable))
+	}
 	if err != nil {
 		if errors.Is(err, bridge.ErrDenied) || errors.Is(err, bridge.ErrFenced) {
 			return err
@@ -483,10 +500,16 @@ func (p *producer) judge(l *line, code sarama.KError, err error) error {
 		}
 		return nil
 	}
+	return p.whole(l, whole)
+}
+
+// whole is what became of a batch that was certainly not appended: its one record is
+// refused with err, or it is sent in parts.
+func (p *producer) whole(l *line, err error) error {
 	if len(l.frozen.batch.Records) > 1 {
 		return errShrink
 	}
-	return whole
+	return err
 }
 
 // appended gives the entries of the batch their offsets and lets the next batch go.

@@ -44,6 +44,7 @@ func TestIntegrationContracts(t *testing.T) {
 	t.Run("extents", b.extents)
 	t.Run("written", b.written)
 	t.Run("message limits", b.messageLimits)
+	t.Run("times", b.times)
 }
 
 // What the broker in this process is known to do otherwise, a real one does as expected.

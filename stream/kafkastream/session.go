@@ -158,7 +158,9 @@ func (s *Session) startProducer(ctx context.Context) {
 	s.producer.watch = s.conf.Watch
 	for _, t := range []Topic{s.target, s.letters} {
 		for n := range t.Partitions {
-			s.producer.setLimit(partitionID{t.Name, int32(n)}, min(defaultBatchBytes, cmpInt(t.MaxMessageBytes, defaultBatchBytes)))
+			to := partitionID{t.Name, int32(n)}
+			s.producer.lineTo(to).recompressed = !t.keeps(s.conf.Compression)
+			s.producer.setLimit(to, min(defaultBatchBytes, cmpInt(t.MaxMessageBytes, defaultBatchBytes)))
 		}
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -377,6 +377,7 @@ func (r *reader) records(batches []batch, from int64) []bridge.Record {
 		if !b.readable() {
 			continue
 		}
+		lost := b.timesLost()
 		for _, rec := range b.Records {
 			offset := b.FirstOffset + rec.OffsetDelta
 			if offset < from {
@@ -385,6 +386,9 @@ func (r *reader) records(batches []batch, from int64) []bridge.Record {
 			record := bridge.Record{Key: rec.Key, Value: rec.Value, Time: b.time(rec), Partition: r.partition, Subs: 1}
 			if b.LogAppendTime {
 				record.Arrived = record.Time
+			}
+			if lost {
+				record.Refused = errTimesLost
 			}
 			arena = r.headers(&record, rec.Headers, arena)
 			digits = strconv.AppendInt(digits, offset, 10)
