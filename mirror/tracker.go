@@ -238,7 +238,8 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 		s.Ended, s.moved, t.dirty = true, true, true
 	}
 	if b.Behind == 0 {
-		s.Tip = b.Asked
+		s.atTip(&b)
+		t.dirty = t.dirty || s.moved
 	}
 	s.lag, s.left, s.asked = b.Behind, left(&b), b.Asked
 	s.pace.done(time.Now())
@@ -258,6 +259,15 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 		delete(t.passing, partition)
 	}
 	t.extendIndex(w)
+}
+
+// atTip notes when the partition was seen to hold nothing behind its position, by the clock that
+// its records expire by if the source said it. The first such time is saved at once.
+func (s *rowState) atTip(b *bridge.Batch) {
+	s.moved = s.moved || s.Tip.IsZero()
+	if s.Tip = b.Clock; s.Tip.IsZero() {
+		s.Tip = b.Asked
+	}
 }
 
 // bury raises the ends of where dead letters go. The lock is held.
