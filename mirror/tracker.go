@@ -122,14 +122,18 @@ func (t *tracker) expect(parts []bridge.Partition) {
 }
 
 // know gives each partition a row, so that a restart can tell one that was there from one
-// that came and went while nobody looked.
-func (t *tracker) know(parts []bridge.Partition) {
+// that came and went while nobody looked. A shard that others were closed for held nothing
+// when the listing of the given time was made, which lacked it.
+func (t *tracker) know(parts []bridge.Partition, since time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, p := range parts {
 		if t.rows[p.ID] == nil {
-			t.rows[p.ID] = &rowState{Row: bridge.Row{Partition: p.ID, Parents: p.Parents}, moved: true, lag: -1, left: -1}
-			t.dirty = true
+			s := &rowState{Row: bridge.Row{Partition: p.ID, Parents: p.Parents}, moved: true, lag: -1, left: -1}
+			if len(p.Parents) > 0 {
+				s.Tip = since
+			}
+			t.rows[p.ID], t.dirty = s, true
 		}
 	}
 }
@@ -328,6 +332,9 @@ func (t *tracker) saved(cp bridge.Checkpoint) (ended []string) {
 	}
 	for _, p := range cp.Forget {
 		delete(t.rows, p)
+		for _, s := range t.index {
+			delete(s.below, p)
+		}
 	}
 	return ended
 }
