@@ -82,6 +82,17 @@ func (l *lineage) update(parts []bridge.Partition) error {
 	return nil
 }
 
+// all are the partitions that are listed or have a row.
+func (l *lineage) all() []bridge.Partition {
+	out := slices.Collect(maps.Values(l.listed))
+	for _, row := range l.tracker.allRows() {
+		if _, there := l.listed[row.Partition]; !there {
+			out = append(out, bridge.Partition{ID: row.Partition, Parents: row.Parents})
+		}
+	}
+	return out
+}
+
 // doubt notes that a listing contradicts what is known of a partition, and reports whether
 // enough of them did for it to be certain.
 func (l *lineage) doubt(partition string, before map[string]doubt) bool {

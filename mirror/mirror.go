@@ -252,7 +252,7 @@ const listingAge = 10 * time.Minute
 // unread must be known before anything can be said to be caught up.
 func (r *run) settle(ctx context.Context, parts []bridge.Partition) ([]bridge.Partition, error) {
 	for {
-		if err := r.lineage.update(parts); err != nil || len(r.lineage.doubts) == 0 {
+		if err := r.listed(parts); err != nil || len(r.lineage.doubts) == 0 {
 			return parts, err
 		}
 		r.log.Info("the listing of the source contradicts the checkpoint: it is asked for again", "partitions", len(r.lineage.doubts))
@@ -332,8 +332,11 @@ func (r *run) run(ctx context.Context) error {
 	saver := make(chan error, 1)
 	flowsDone := make(chan struct{})
 	group.Go(func() error { return r.schedule(work, intake) })
+	looking, seen := context.WithCancel(work)
+	group.Go(func() error { return r.watchEnds(looking) })
 	group.Go(func() error {
 		defer stop()
+		defer seen()
 		select {
 		case <-r.m.drain:
 		case <-r.goal.reached():
@@ -397,10 +400,21 @@ func (r *run) schedule(ctx, intake context.Context) error {
 		if err != nil {
 			return fmt.Errorf("list the source's partitions: %w", err)
 		}
-		if err := r.lineage.update(parts); err != nil {
+		if err := r.listed(parts); err != nil {
 			return err
 		}
 	}
+}
+
+// listed takes a listing of the source's partitions.
+func (r *run) listed(parts []bridge.Partition) error {
+	if err := r.lineage.update(parts); err != nil {
+		return err
+	}
+	if keys, ok := r.m.Keys.(keymap.Conditional); ok {
+		return keys.Holds(r.lineage.all())
+	}
+	return nil
 }
 
 func orElse[T time.Duration | int64](d, fallback T) T {
