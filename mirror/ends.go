@@ -37,6 +37,22 @@ func (r *run) watchEnds(ctx context.Context) error {
 				return fmt.Errorf("the %s: %w", end.what, err)
 			}
 		}
+		r.countUnread(ctx)
+	}
+}
+
+// countUnread finds out how much is behind while nothing is read, or what was read does not
+// get to the target, if the source can say where it ends.
+func (r *run) countUnread(ctx context.Context) {
+	s, ok := r.m.Source.(bridge.Ender)
+	if !ok || !r.tracker.unread() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	asked := time.Now()
+	if ends, err := s.Ends(ctx); err == nil {
+		r.tracker.ending(ends, asked)
 	}
 }
 

@@ -31,8 +31,9 @@ type rowState struct {
 	moved   bool          // since the last checkpoint
 	durable bool          // the end is in a saved checkpoint
 	lag     time.Duration // behind the newest record; negative if not known
-	left    int64         // records behind the last page that is done; negative if not known
-	asked   time.Time     // for that page
+	left    int64         // records behind what is done; negative if not known
+	counted time.Time     // when left was true
+	asked   time.Time     // for the last page that is done
 	pace    pace
 }
 
@@ -245,7 +246,7 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 		s.atTip(&b)
 		t.dirty = t.dirty || s.moved
 	}
-	s.lag, s.left, s.asked = b.Behind, left(&b), b.Asked
+	s.lag, s.left, s.asked, s.counted = b.Behind, left(&b), b.Asked, b.Asked
 	s.pace.done(time.Now())
 	t.counts.Add(c)
 	t.close(w)
