@@ -72,6 +72,14 @@ func New(name string, partitions int) (Strategy, error) {
 	return h, nil
 }
 
+// A Conditional strategy keeps the order of keys only while the source's partitions are as they
+// were. Who routes by it asks whenever the partitions were listed.
+type Conditional interface {
+	// Holds wraps bridge.ErrChanged if, by the partitions that are listed or were read, a key
+	// can be in two partitions of the target.
+	Holds(parts []bridge.Partition) error
+}
+
 // A hashed strategy maps a key to one of the partitions of a topic. Their names are made
 // once.
 type hashed struct {

@@ -144,8 +144,8 @@ func (t *listed) Route(r *bridge.Record) (Route, error) {
 }
 
 // Shard is a strategy that puts each shard into a partition of its own, that of its number,
-// for consumers that had one worker a shard. The first reshard makes a shard whose number
-// has no partition, and keys move: that is bridge.ErrChanged.
+// for consumers that had one worker a shard. With the first reshard keys move to other shards,
+// and so to other partitions: that is bridge.ErrChanged, see Conditional.
 func Shard(partitions int) (Strategy, error) {
 	if partitions < 1 || partitions > maxPartitions {
 		return nil, fmt.Errorf("keymap shard over %d partitions: there must be 1 to %d", partitions, maxPartitions)
@@ -157,12 +157,32 @@ type sharded struct{ partitions int }
 
 func (s *sharded) Name() string { return fmt.Sprintf("shard(%d)", s.partitions) }
 
+// Holds reports a reshard: a shard whose parent is there, too, has keys that the parent had.
+func (s *sharded) Holds(parts []bridge.Partition) error {
+	there := map[string]bool{}
+	for _, p := range parts {
+		there[p.ID] = true
+	}
+	for _, p := range parts {
+		for _, parent := range p.Parents {
+			if there[parent] {
+				return resharded(fmt.Sprintf("%s came from %s", p.ID, parent))
+			}
+		}
+	}
+	return nil
+}
+
+func resharded(how string) error {
+	err := fmt.Errorf("keymap shard: %s, so the stream was resharded: %w", how, bridge.ErrChanged)
+	return bridge.WithHint(err, "keys are in other shards now, and would be in two partitions; begin a new workflow with keymap murmur2 on an empty topic")
+}
+
 func (s *sharded) Route(r *bridge.Record) (Route, error) {
 	digits, ok := strings.CutPrefix(r.Partition, "shardId-")
 	n, err := strconv.ParseUint(digits, 10, 63)
 	if !ok || err != nil || n >= uint64(s.partitions) {
-		err := fmt.Errorf("keymap shard: %s has no partition among %d, so the stream was resharded: %w", r.Partition, s.partitions, bridge.ErrChanged)
-		return Route{}, bridge.WithHint(err, "keys are in other shards now, and would be in two partitions; begin a new workflow with keymap murmur2 on an empty topic")
+		return Route{}, resharded(fmt.Sprintf("%s has no partition among %d", r.Partition, s.partitions))
 	}
 	return Route{Key: r.Key, Partition: strconv.FormatUint(n, 10)}, nil
 }

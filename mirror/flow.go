@@ -146,7 +146,7 @@ func (f *flow) carry(ctx context.Context, b bridge.Batch) error {
 	clear(f.keys)
 	var newest time.Time
 	if n := len(b.Records); n > 0 {
-		newest = b.Records[n-1].Time
+		newest = b.Records[n-1].Arrived
 	}
 	recs, counts, letters, err := f.pick(b.Records)
 	if err != nil {
@@ -184,8 +184,17 @@ func (f *flow) carried(recs []bridge.Record) Carried {
 		return c
 	}
 	c.Bytes = size(recs) - c.Records*recordOverhead
-	c.Oldest, c.Newest = recs[0].Time, recs[len(recs)-1].Time
+	c.Oldest, c.Newest = arrival(&recs[0]), arrival(&recs[len(recs)-1])
 	return c
+}
+
+// arrival is when a record arrived at the source, or the time that its producer gave it if the
+// source does not say.
+func arrival(r *bridge.Record) time.Time {
+	if r.Arrived.IsZero() {
+		return r.Time
+	}
+	return r.Arrived
 }
 
 // pick routes the records of a page and leaves out those that need not be written:

@@ -17,15 +17,22 @@ const settleTime = 2 * time.Second
 // A goal is reached when everything that was in the source at one moment is done. Where
 // the source can say its ends, the moment is that answer; what an open transaction keeps
 // from being read is in the source, too. Where it cannot, a partition is
-// past the moment T once a record that arrived after T is done, once it ended, or once a
-// page that was asked for at T + settleTime or later says that nothing is behind it.
+// past the moment T once it ended, once a page that was asked for at T + settleTime or later
+// says that nothing is behind it, or once a record is done that arrived more than clockMargin
+// after T. T is by this process's clock and arrival by the service's, and these may differ by
+// anything; so for arrivals T is the service's clock in the first answer that it gave since.
 type goal struct {
-	mu   sync.Mutex
-	at   time.Time
-	ends map[string]bridge.Position // nil if the source cannot say
-	left map[string]bool
-	all  chan struct{} // nil if there is no goal
+	mu    sync.Mutex
+	at    time.Time
+	clock time.Time                  // the service's, at or after at; zero until it said it
+	ends  map[string]bridge.Position // nil if the source cannot say
+	left  map[string]bool
+	all   chan struct{} // nil if there is no goal
 }
+
+// clockMargin is how closely arrival times are compared with the service's clock: they are
+// approximate, and its hosts have a clock each.
+const clockMargin = time.Minute
 
 // newGoal makes the goal for the moment at, before which parts were not listed.
 func (r *run) newGoal(ctx context.Context, at time.Time, parts []bridge.Partition, rows map[string]bridge.Row) (*goal, error) {
@@ -57,10 +64,14 @@ func (r *run) newGoal(ctx context.Context, at time.Time, parts []bridge.Partitio
 // reached is closed once the goal is; it is nil, and blocks for ever, if there is none.
 func (g *goal) reached() <-chan struct{} { return g.all }
 
-// saw notes that a page is done whose newest record arrived at the given time.
+// saw notes that a page is done whose newest record arrived at the given time; zero if that
+// is not known.
 func (g *goal) saw(partition string, b bridge.Batch, newest time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.clock.IsZero() {
+		g.clock = b.Clock
+	}
 	if !g.left[partition] || !g.past(partition, b, newest) {
 		return
 	}
@@ -84,5 +95,6 @@ func (g *goal) past(partition string, b bridge.Batch, newest time.Time) bool {
 	if end, ok := g.ends[partition]; ok {
 		return !end.After(b.Through)
 	}
-	return newest.After(g.at) || b.Behind == 0 && !b.Asked.Before(g.at.Add(settleTime))
+	arrivedSince := !g.clock.IsZero() && newest.Sub(g.clock) > clockMargin
+	return arrivedSince || b.Behind == 0 && !b.Asked.Before(g.at.Add(settleTime))
 }

@@ -1,9 +1,12 @@
 package mirror
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
 )
@@ -16,35 +19,106 @@ type lineage struct {
 	first   bool   // no checkpoint was there: nothing was ever read
 	listed  map[string]bridge.Partition
 	started map[string]bool
-	mu      sync.Mutex // guards listed, which Snapshot reads
+	// doubts are partitions that a listing contradicts, and how often and since when.
+	doubts map[string]doubt
+	since  time.Time            // of the listing before; what it lacked held nothing then
+	absent map[string]time.Time // rows that are not listed, and since when
+	mu     sync.Mutex           // guards listed and absent, which the saver reads
 }
+
+// A doubt is what listings in a row say that a single one may be wrong about.
+type doubt struct {
+	since    time.Time
+	listings int
+}
+
+const (
+	// doubtFor and doubtListings are for how long and how often the service must leave a shard
+	// out of its listings until it is taken to have expired.
+	doubtFor      = 5 * time.Second
+	doubtListings = 3
+	// relistAfter is how soon the partitions are listed again while there is a doubt.
+	relistAfter = 2 * time.Second
+	// forgetAfter is how long an ended partition must not have been listed until its row is
+	// given up: a row that is kept costs little, and one that is missed ends the mirror.
+	forgetAfter = time.Hour
+)
 
 func newLineage(t *tracker, first bool, stream string) *lineage {
-	return &lineage{tracker: t, first: first, stream: stream, started: map[string]bool{}}
+	return &lineage{tracker: t, first: first, stream: stream, started: map[string]bool{}, doubts: map[string]doubt{}, absent: map[string]time.Time{}}
 }
 
-// update takes what the source lists now, and finds what came and went unread.
+// update takes what the source lists now, and finds what came and went unread. What is in
+// doubt is left out until a few listings agree: then it is an error, or no doubt any more.
 func (l *lineage) update(parts []bridge.Partition) error {
 	listed := make(map[string]bridge.Partition, len(parts))
 	for _, p := range parts {
 		listed[p.ID] = p
 	}
+	before := l.doubts
+	l.doubts = map[string]doubt{}
 	if !l.first {
 		for _, p := range parts {
-			if err := l.explain(p, listed); err != nil {
+			err := l.explain(p, listed)
+			if errors.Is(err, bridge.ErrGap) && !l.doubt(p.ID, before) {
+				delete(listed, p.ID)
+				err = nil
+			}
+			if err != nil {
 				return err
 			}
 		}
 	}
-	if err := l.expired(listed); err != nil {
+	if err := l.expired(listed, before); err != nil {
 		return err
 	}
 	l.first = false
-	l.tracker.know(parts)
+	l.tracker.know(slices.Collect(maps.Values(listed)), l.since)
+	l.since = time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.listed = listed
+	l.missing()
 	return nil
+}
+
+// all are the partitions that are listed or have a row.
+func (l *lineage) all() []bridge.Partition {
+	out := slices.Collect(maps.Values(l.listed))
+	for _, row := range l.tracker.allRows() {
+		if _, there := l.listed[row.Partition]; !there {
+			out = append(out, bridge.Partition{ID: row.Partition, Parents: row.Parents})
+		}
+	}
+	return out
+}
+
+// doubt notes that a listing contradicts what is known of a partition, and reports whether
+// enough of them did for it to be certain.
+func (l *lineage) doubt(partition string, before map[string]doubt) bool {
+	d, known := before[partition]
+	if !known {
+		d.since = time.Now()
+	}
+	d.listings++
+	l.doubts[partition] = d
+	return d.listings >= doubtListings && time.Since(d.since) >= doubtFor
+}
+
+// missing notes since when rows are not listed. The lock is held.
+func (l *lineage) missing() {
+	absent := map[string]time.Time{}
+	for _, row := range l.tracker.allRows() {
+		if _, there := l.listed[row.Partition]; there {
+			continue
+		}
+		since, known := l.absent[row.Partition]
+		if !known {
+			since = time.Now()
+		}
+		absent[row.Partition] = since
+	}
+	l.absent = absent
 }
 
 const expiredHint = "raise the stream's retention for the next time; what is gone must come from the producers"
@@ -71,9 +145,10 @@ func (l *lineage) explain(p bridge.Partition, listed map[string]bridge.Partition
 
 // expired finds partitions that were not read to their end before they expired. One that
 // a flow reads is for that flow to judge: it may have the last page in its hands.
-func (l *lineage) expired(listed map[string]bridge.Partition) error {
+func (l *lineage) expired(listed map[string]bridge.Partition, before map[string]doubt) error {
 	for _, row := range l.tracker.allRows() {
-		if _, there := listed[row.Partition]; !there && !row.Ended && !l.started[row.Partition] {
+		_, there := listed[row.Partition]
+		if !there && !row.Ended && !l.started[row.Partition] && l.doubt(row.Partition, before) {
 			return expiredUnread(l.stream, row)
 		}
 	}
@@ -119,16 +194,25 @@ func (l *lineage) blockers(p bridge.Partition) []string {
 	return out
 }
 
-// forgettable are rows needed no more: ended, expired, and all children have rows.
+// forgettable are rows needed no more: ended, not listed for long, and with a child that has a
+// row. All children of a shard are born at once, so that none is left out of the listings of
+// an hour.
 func (l *lineage) forgettable() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var out []string
-	for _, row := range l.tracker.allRows() {
-		if _, there := l.listed[row.Partition]; there || !row.Ended || !l.tracker.over(row.Partition) {
-			continue
+	rows := l.tracker.allRows()
+	parents := map[string]bool{}
+	for _, row := range rows {
+		for _, p := range row.Parents {
+			parents[p] = true
 		}
-		out = append(out, row.Partition)
+	}
+	var out []string
+	for _, row := range rows {
+		since, absent := l.absent[row.Partition]
+		if absent && time.Since(since) >= forgetAfter && row.Ended && parents[row.Partition] && l.tracker.over(row.Partition) {
+			out = append(out, row.Partition)
+		}
 	}
 	return out
 }

@@ -235,11 +235,35 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 	r.tracker = newTracker(cp, r.present)
 	r.tracker.await(r.letters)
 	r.lineage = newLineage(r.tracker, cp.At.IsZero(), r.source.Name)
-	if err := r.lineage.update(parts); err != nil {
+	if !cp.At.IsZero() {
+		r.lineage.since = cp.At.Add(-listingAge)
+	}
+	if parts, err = r.settle(ctx, parts); err != nil {
 		return nil, err
 	}
 	r.tracker.expect(parts)
 	return r, nil
+}
+
+// listingAge is more than the time between a checkpoint and the listing before it.
+const listingAge = 10 * time.Minute
+
+// settle takes the first listing, and lists again until nothing in it is in doubt: what expired
+// unread must be known before anything can be said to be caught up.
+func (r *run) settle(ctx context.Context, parts []bridge.Partition) ([]bridge.Partition, error) {
+	for {
+		if err := r.listed(parts); err != nil || len(r.lineage.doubts) == 0 {
+			return parts, err
+		}
+		r.log.Info("the listing of the source contradicts the checkpoint: it is asked for again", "partitions", len(r.lineage.doubts))
+		if err := await(ctx, relistAfter, nil); err != nil {
+			return nil, err
+		}
+		var err error
+		if parts, err = atStart(ctx, r, "list", r.m.Source.Partitions); err != nil {
+			return nil, fmt.Errorf("list the source's partitions: %w", err)
+		}
+	}
 }
 
 // startTries is how often a start asks for what is refused for now.
@@ -308,8 +332,11 @@ func (r *run) run(ctx context.Context) error {
 	saver := make(chan error, 1)
 	flowsDone := make(chan struct{})
 	group.Go(func() error { return r.schedule(work, intake) })
+	looking, seen := context.WithCancel(work)
+	group.Go(func() error { return r.watchEnds(looking) })
 	group.Go(func() error {
 		defer stop()
+		defer seen()
 		select {
 		case <-r.m.drain:
 		case <-r.goal.reached():
@@ -353,10 +380,15 @@ func (r *run) schedule(ctx, intake context.Context) error {
 		for _, p := range r.lineage.startable() {
 			r.group.Go(func() error { return r.flow(ctx, intake, p) })
 		}
+		var soon <-chan time.Time
+		if len(r.lineage.doubts) > 0 {
+			soon = time.After(relistAfter)
+		}
 		select {
 		case <-intake.Done():
 			return nil
 		case <-tick.C:
+		case <-soon:
 		case <-r.relist:
 		}
 		parts, err := retry(intake, r, "list", "", func() ([]bridge.Partition, error) {
@@ -368,10 +400,21 @@ func (r *run) schedule(ctx, intake context.Context) error {
 		if err != nil {
 			return fmt.Errorf("list the source's partitions: %w", err)
 		}
-		if err := r.lineage.update(parts); err != nil {
+		if err := r.listed(parts); err != nil {
 			return err
 		}
 	}
+}
+
+// listed takes a listing of the source's partitions.
+func (r *run) listed(parts []bridge.Partition) error {
+	if err := r.lineage.update(parts); err != nil {
+		return err
+	}
+	if keys, ok := r.m.Keys.(keymap.Conditional); ok {
+		return keys.Holds(r.lineage.all())
+	}
+	return nil
 }
 
 func orElse[T time.Duration | int64](d, fallback T) T {

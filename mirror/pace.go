@@ -74,3 +74,40 @@ func left(b *bridge.Batch) int64 {
 	}
 	return max(end-through, 0)
 }
+
+// countedFor is how long a number of records behind is believed. An idle partition is read more
+// often than that; behind one that is not read anything may have come.
+const countedFor = 15 * time.Second
+
+// leftAt is how many records are behind what is done, negative if that is not known any more.
+func (s *rowState) leftAt(now time.Time) int64 {
+	if now.Sub(s.counted) > countedFor {
+		return -1
+	}
+	return s.left
+}
+
+// unread reports whether there is a partition whose number of records behind is not known any
+// more, because no page of it was done for a while.
+func (t *tracker) unread() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	for _, s := range t.rows {
+		if !s.Ended && now.Sub(s.counted) > countedFor/2 {
+			return true
+		}
+	}
+	return false
+}
+
+// ending takes where the partitions of the source ended at a time.
+func (t *tracker) ending(ends map[string]bridge.Position, at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for p, end := range ends {
+		if s := t.rows[p]; s != nil {
+			s.left, s.counted = left(&bridge.Batch{Behind: -1, End: end, Through: s.Position}), at
+		}
+	}
+}

@@ -21,7 +21,7 @@ type Progress struct {
 type PartitionProgress struct {
 	bridge.Row
 	Lag     time.Duration // behind the newest record when last asked; negative if not known
-	Left    int64         // records behind it then, at most; negative if not known
+	Left    int64         // records behind what is done, at most; negative if not known
 	Asked   time.Time     // when the source was asked for the last page that is done; zero if never
 	Waiting []string      // parents whose end is not checkpointed yet
 
@@ -62,7 +62,7 @@ func (t *tracker) progress() (bridge.Counts, []PartitionProgress) {
 	now := time.Now()
 	for _, s := range t.rows {
 		out = append(out, PartitionProgress{
-			Row: s.Row, Lag: s.lag, Left: s.left, Asked: s.asked, Since: s.pace.since, Held: s.pace.heldFor(now), Carrying: s.pace.carrying,
+			Row: s.Row, Lag: s.lag, Left: s.leftAt(now), Asked: s.asked, Since: s.pace.since, Held: s.pace.heldFor(now), Carrying: s.pace.carrying,
 		})
 	}
 	return t.counts, out

@@ -31,8 +31,9 @@ type rowState struct {
 	moved   bool          // since the last checkpoint
 	durable bool          // the end is in a saved checkpoint
 	lag     time.Duration // behind the newest record; negative if not known
-	left    int64         // records behind the last page that is done; negative if not known
-	asked   time.Time     // for that page
+	left    int64         // records behind what is done; negative if not known
+	counted time.Time     // when left was true
+	asked   time.Time     // for the last page that is done
 	pace    pace
 }
 
@@ -122,14 +123,18 @@ func (t *tracker) expect(parts []bridge.Partition) {
 }
 
 // know gives each partition a row, so that a restart can tell one that was there from one
-// that came and went while nobody looked.
-func (t *tracker) know(parts []bridge.Partition) {
+// that came and went while nobody looked. A shard that others were closed for held nothing
+// when the listing of the given time was made, which lacked it.
+func (t *tracker) know(parts []bridge.Partition, since time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, p := range parts {
 		if t.rows[p.ID] == nil {
-			t.rows[p.ID] = &rowState{Row: bridge.Row{Partition: p.ID, Parents: p.Parents}, moved: true, lag: -1, left: -1}
-			t.dirty = true
+			s := &rowState{Row: bridge.Row{Partition: p.ID, Parents: p.Parents}, moved: true, lag: -1, left: -1}
+			if len(p.Parents) > 0 {
+				s.Tip = since
+			}
+			t.rows[p.ID], t.dirty = s, true
 		}
 	}
 }
@@ -238,9 +243,10 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 		s.Ended, s.moved, t.dirty = true, true, true
 	}
 	if b.Behind == 0 {
-		s.Tip = b.Asked
+		s.atTip(&b)
+		t.dirty = t.dirty || s.moved
 	}
-	s.lag, s.left, s.asked = b.Behind, left(&b), b.Asked
+	s.lag, s.left, s.asked, s.counted = b.Behind, left(&b), b.Asked, b.Asked
 	s.pace.done(time.Now())
 	t.counts.Add(c)
 	t.close(w)
@@ -258,6 +264,15 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 		delete(t.passing, partition)
 	}
 	t.extendIndex(w)
+}
+
+// atTip notes when the partition was seen to hold nothing behind its position, by the clock that
+// its records expire by if the source said it. The first such time is saved at once.
+func (s *rowState) atTip(b *bridge.Batch) {
+	s.moved = s.moved || s.Tip.IsZero()
+	if s.Tip = b.Clock; s.Tip.IsZero() {
+		s.Tip = b.Asked
+	}
 }
 
 // bury raises the ends of where dead letters go. The lock is held.
@@ -318,6 +333,9 @@ func (t *tracker) saved(cp bridge.Checkpoint) (ended []string) {
 	}
 	for _, p := range cp.Forget {
 		delete(t.rows, p)
+		for _, s := range t.index {
+			delete(s.below, p)
+		}
 	}
 	return ended
 }

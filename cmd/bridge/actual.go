@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/metrics"
 	"github.com/kinesis-msk-bridge/bridge/mirror"
 	"github.com/kinesis-msk-bridge/bridge/state"
 	"github.com/kinesis-msk-bridge/bridge/state/dynamostate"
@@ -118,8 +119,10 @@ func (r *mirrorRun) watch(ctx, drain context.Context) {
 
 // caughtUp reports whether every partition is close to its end.
 func caughtUp(p mirror.Progress) bool {
+	now := time.Now()
 	for _, row := range p.Partitions {
-		if !row.Ended && (row.Lag < 0 || row.Lag > tailLag || len(row.Waiting) > 0) {
+		behind, known := metrics.Behind(row, now)
+		if !row.Ended && (!known || behind > tailLag || len(row.Waiting) > 0) {
 			return false
 		}
 	}
@@ -127,14 +130,14 @@ func caughtUp(p mirror.Progress) bool {
 }
 
 func (r *mirrorRun) report(p mirror.Progress, rate float64) {
-	worst, lag := "", time.Duration(-1)
+	worst, lag, now := "", time.Duration(-1), time.Now()
 	waiting := 0
 	for _, row := range p.Partitions {
 		if len(row.Waiting) > 0 {
 			waiting++
 		}
-		if !row.Ended && row.Lag > lag {
-			worst, lag = row.Partition, row.Lag
+		if behind, known := metrics.Behind(row, now); !row.Ended && known && behind > lag {
+			worst, lag = row.Partition, behind
 		}
 	}
 	r.Log.Info("progress", "read", p.Counts.Read, "written", p.Counts.Written, "already_present", p.Counts.Present, "under_way", p.UnderWay, "rewind", p.Counts.Rewind,

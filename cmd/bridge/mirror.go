@@ -73,6 +73,9 @@ type prepared struct {
 	Key bridge.WorkflowKey
 	// Retention is how long the source keeps records, zero if that is not known or for ever.
 	Retention time.Duration
+	// Ahead is how far this machine's clock is ahead of the one that records of the source
+	// arrive by, zero if that is not known.
+	Ahead time.Duration
 }
 
 // A runner is a *mirror.Mirror.
@@ -331,7 +334,7 @@ func (r *mirrorRun) begin(found prepared) (state.Workflow, error) {
 	r.Log.Info("the workflow begins", "how", what)
 	p := found.Pinned
 	if p.Start == "latest" && p.StartAt.IsZero() {
-		p.StartAt = now()
+		p.StartAt = now().Add(-found.Ahead).Truncate(time.Millisecond)
 	}
 	return state.Workflow{
 		Name:      r.Config.Workflow,

@@ -50,7 +50,7 @@ func (f *fakeRunner) Progress() mirror.Progress {
 		Source: bridge.Identity{Name: "s", Incarnation: "1"},
 		Counts: bridge.Counts{Read: n, Written: n},
 		Partitions: []mirror.PartitionProgress{
-			{Row: bridge.Row{Partition: "0"}, Lag: max(20*time.Second-past, 0)},
+			{Row: bridge.Row{Partition: "0"}, Lag: max(20*time.Second-past, 0), Asked: time.Now()},
 			{Row: bridge.Row{Partition: "1", Ended: true}, Lag: -1},
 		},
 	}

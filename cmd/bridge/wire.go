@@ -127,6 +127,11 @@ func (p *pair) Prepare(ctx context.Context, pinned state.Pinned) (prepared, erro
 	if err != nil {
 		return out, err
 	}
+	if p.Config.Direction == kinesisToKafka {
+		if _, out.Ahead, err = p.kinesis.DescribeWithClock(ctx); err != nil {
+			return out, err
+		}
+	}
 	p.source, p.target = stream, p.topic.Identity()
 	if p.Config.Direction == kafkaToKinesis {
 		p.source, p.target = p.target, p.source

@@ -59,7 +59,7 @@ func (s *Stream) Sink(c SinkConfig) bridge.Sink {
 		k.before = map[string]bridge.Position{}
 		for _, p := range s.parts {
 			k.before[p.id] = p.end()
-			p.marker()
+			p.marker(s.now())
 		}
 		s.touch()
 	}
