@@ -22,22 +22,24 @@ type pace struct {
 	// idle is for how long reads have brought nothing although there is more.
 	idle    time.Duration
 	through bridge.Position
-	end     bridge.Position // where reading ends, zero if that is not known
+	end     bridge.Position         // where reading ends, zero if that is not known
+	open    *bridge.OpenTransaction // that keeps the rest from being read
+	told    bool                    // that it is stalled
 
 	bytes, records int64
 	first, last    time.Time // of the records
 }
 
-// begin notes that a read begins.
+// begins notes that a read begins.
 func (r *run) begins(p *pace) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.since = time.Now()
 }
 
-// ends notes what a read has brought. It is an error if there should have been more for too
+// ended notes what a read has brought. It is an error if there should have been more for too
 // long: a service that answers and gives nothing holds a run up as well as one that fails.
-func (r *run) ends(p *pace, b bridge.Batch, err error) error {
+func (r *run) ended(p *pace, b bridge.Batch, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -52,7 +54,7 @@ func (r *run) ends(p *pace, b bridge.Batch, err error) error {
 	}
 	ahead := p.end.After(b.Through)
 	moved := len(b.Records) > 0 || b.Through.After(p.through) || b.Ended || b.Behind == 0 && !ahead
-	p.through = b.Through
+	p.through, p.open = b.Through, b.Open
 	if b.Behind >= 0 && b.Behind <= max(r.v.Settle, leastBehind) {
 		p.tip = now
 	}
@@ -61,15 +63,19 @@ func (r *run) ends(p *pace, b bridge.Batch, err error) error {
 	}
 	if n := len(b.Records); n > 0 {
 		if p.records += int64(n); p.first.IsZero() {
-			p.first = b.Records[0].Time
+			p.first = arrival(&b.Records[0])
 		}
-		p.last = b.Records[n-1].Time
+		p.last = arrival(&b.Records[n-1])
 	}
 	if moved {
 		p.idle = 0
 		return nil
 	}
-	if p.idle += spent; p.idle > r.v.Stall && !r.v.Continuous {
+	p.idle += spent
+	if b.Open != nil && p.idle >= r.v.Settle && !r.v.Continuous {
+		return openError(b.Open)
+	}
+	if p.idle > r.v.Stall && !r.v.Continuous {
 		return fmt.Errorf("stalled for %s: it gives nothing, and its end is ahead: %w", r.v.Stall, bridge.ErrRefused)
 	}
 	return nil
