@@ -29,6 +29,9 @@ type SourceServer struct {
 	Put func(ctx context.Context, r bridge.Record) (bridge.Ack, error)
 	// Split closes a shard and opens two in its place; nil if partitions never end.
 	Split func(ctx context.Context, shard string) error
+	// Begin opens a transaction, of the transactional id, that holds the record, which was
+	// put to its Partition; end commits or aborts it. Nil if there are no transactions.
+	Begin func(ctx context.Context, id string, r bridge.Record) (ack bridge.Ack, end func(commit bool) error, err error)
 	Damage
 }
 
@@ -43,6 +46,7 @@ func TestSource(t *testing.T, h SourceHarness) {
 		{"at", testAt},
 		{"tip", testTip},
 		{"ends", testEnds},
+		{"open transaction", testOpenTransaction},
 		{"end", testEnd},
 		{"batch", testBatch},
 		{"readers", testReaders},
@@ -211,6 +215,61 @@ func testEnds(t *env, s *sourceTest) {
 			t.Errorf("partition %s ends at %s, but reading it gets no further than %s", p.ID, ends[p.ID], through)
 		}
 	}
+}
+
+// testOpenTransaction: what stands behind the first record of an open transaction is there,
+// but cannot be read, and the reader says both.
+func testOpenTransaction(t *env, s *sourceTest) {
+	if s.Begin == nil {
+		return
+	}
+	p := t.partitions(s.Source)[0]
+	for i, commit := range []bool{true, false} {
+		before, _ := s.put(t, p, 3)
+		r := t.open(s.Source, p.ID, bridge.Start{After: s.endOf(t, p)})
+		inside := s.carries.make(p, 1)[0]
+		id := []string{"first", "second"}[i]
+		var end func(bool) error
+		ack := retry(t, "begin", func() (ack bridge.Ack, err error) {
+			ack, end, err = s.Begin(t.ctx, id, inside)
+			return ack, err
+		})
+		plain, acks := s.put(t, p, len(before))
+		last := acks[len(acks)-1].Position
+		if end := s.endOf(t, p); last.After(end) {
+			t.Errorf("partition %s ends at %s, its last record, which cannot be read yet, is at %s", p.ID, end, last)
+		}
+		b := t.next(r, p.ID)
+		for n := 0; b.Open == nil && n < 1000; n++ {
+			b = t.next(r, p.ID)
+			if b.Behind == 0 {
+				t.Fatalf("a reader behind an open transaction says that nothing more is there")
+			}
+		}
+		switch o := b.Open; {
+		case o == nil:
+			t.Fatalf("the reader does not say that a transaction is open")
+		case o.Partition != p.ID || o.First != ack.Position || o.ID != id || o.Since.IsZero():
+			t.Errorf("open transaction %+v, want %s of partition %s from %s on", *o, id, p.ID, ack.Position)
+		}
+		if len(b.Records) > 0 || b.Behind == 0 || !ack.Position.After(b.Through) || last.After(b.End) {
+			t.Errorf("behind an open transaction: %d records through %s of %s, %s behind", len(b.Records), b.Through, b.End, b.Behind)
+		}
+		t.fatal(end(commit), "end the transaction")
+		if commit {
+			plain, acks = append([]bridge.Record{inside}, plain...), append([]bridge.Ack{ack}, acks...)
+		}
+		t.expect(s.carries, t.read(r, p.ID, len(plain)), plain, acks)
+		if _, through := t.idle(r, p.ID); s.endOf(t, p).After(through) {
+			t.Errorf("partition %s ends at %s, but reading it gets no further than %s", p.ID, s.endOf(t, p), through)
+		}
+	}
+}
+
+// endOf asks where a partition ends.
+func (s *sourceTest) endOf(t *env, p bridge.Partition) bridge.Position {
+	t.Helper()
+	return retry(t, "ends", func() (map[string]bridge.Position, error) { return s.Source.(bridge.Ender).Ends(t.ctx) })[p.ID]
 }
 
 // testEnd: a shard that was split ends, once, behind its last record.

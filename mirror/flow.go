@@ -16,6 +16,7 @@ type flow struct {
 	r    *run
 	part bridge.Partition
 	keys map[bridge.Position][]byte // that routing changed, of the page; nil without dead letters
+	hold holdUp
 }
 
 // flow reads one partition until it ends, the intake ends, or something fails for good.
@@ -169,6 +170,7 @@ func (f *flow) carry(ctx context.Context, b bridge.Batch) error {
 	counts.DeadLettered += dead
 	f.r.tracker.done(f.part.ID, w, b, counts)
 	f.r.goal.saw(f.part.ID, b, newest)
+	f.waits(b.Open)
 	if fn := f.r.m.Hooks.Carried; fn != nil {
 		fn(page)
 	}

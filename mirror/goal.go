@@ -15,7 +15,8 @@ import (
 const settleTime = 2 * time.Second
 
 // A goal is reached when everything that was in the source at one moment is done. Where
-// the source can say its ends, the moment is that answer. Where it cannot, a partition is
+// the source can say its ends, the moment is that answer; what an open transaction keeps
+// from being read is in the source, too. Where it cannot, a partition is
 // past the moment T once a record that arrived after T is done, once it ended, or once a
 // page that was asked for at T + settleTime or later says that nothing is behind it.
 type goal struct {
@@ -67,6 +68,13 @@ func (g *goal) saw(partition string, b bridge.Batch, newest time.Time) {
 	if len(g.left) == 0 {
 		close(g.all)
 	}
+}
+
+// waitsFor reports whether the goal is not reached because of this partition.
+func (g *goal) waitsFor(partition string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.left[partition]
 }
 
 func (g *goal) past(partition string, b bridge.Batch, newest time.Time) bool {

@@ -59,7 +59,7 @@ func topic(t testing.TB, client *kafkastream.Client, partitions int, settings ma
 var topics atomic.Int64
 
 // producer is another client than the one under test.
-func producer(t *testing.T, addrs []string, opts ...kgo.Opt) *kgo.Client {
+func producer(t testing.TB, addrs []string, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	p, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(addrs...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(kgo.NoCompression()),

@@ -5,7 +5,8 @@
 // record, and must see every error that could cost order.
 //
 // A [Client] is one connection to a cluster, shared by everything else. A [Source] reads
-// a topic up to its last stable offset, without the records of aborted transactions.
+// a topic up to its last stable offset, without the records of aborted transactions, and says
+// which open transaction keeps it from what stands behind that.
 //
 //	client, err := kafkastream.Dial(ctx, kafkastream.Config{Brokers: []string{"127.0.0.1:9092"}})
 //	...

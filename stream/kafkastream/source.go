@@ -40,8 +40,9 @@ type SourceConfig struct {
 
 const defaultRecheck = 5 * time.Second
 
-// A Source reads a topic up to its last stable offset, without the records of aborted
-// transactions. It implements bridge.Source and bridge.Ender.
+// A Source reads a topic without the records of aborted transactions. It waits at the last
+// stable offset while a transaction is open there, and says so: the topic ends at the high
+// watermark. It implements bridge.Source and bridge.Ender.
 type Source struct {
 	client  *Client
 	topic   Topic
@@ -106,9 +107,10 @@ func (s *Source) Partitions(ctx context.Context) ([]bridge.Partition, error) {
 	return out, nil
 }
 
-// Ends returns the position before the last stable offset of each partition, which can be
-// that of a transaction marker: a Batch's Through reaches it. A partition that holds
-// nothing has the zero Position.
+// Ends returns the position before the high watermark of each partition, which can be
+// that of a transaction marker, or of a record that an open transaction keeps from being
+// read: a Batch's Through reaches it once no transaction is open there. A partition that
+// holds nothing has the zero Position.
 func (s *Source) Ends(ctx context.Context) (map[string]bridge.Position, error) {
 	if err := s.check(ctx); err != nil {
 		return nil, err
@@ -118,15 +120,15 @@ func (s *Source) Ends(ctx context.Context) (map[string]bridge.Position, error) {
 	if err != nil {
 		return nil, err
 	}
-	stable, err := s.client.listOffsets(ctx, s.topic.Name, all, sarama.OffsetNewest, sarama.ReadCommitted)
+	next, err := s.client.listOffsets(ctx, s.topic.Name, all, sarama.OffsetNewest, sarama.ReadUncommitted)
 	if err != nil {
 		return nil, err
 	}
 	ends := make(map[string]bridge.Position, len(all))
 	for _, p := range all {
 		ends[strconv.Itoa(int(p))] = bridge.Position{}
-		if stable[p] > first[p] {
-			ends[strconv.Itoa(int(p))] = bridge.OffsetPosition(stable[p] - 1)
+		if next[p] > first[p] {
+			ends[strconv.Itoa(int(p))] = bridge.OffsetPosition(next[p] - 1)
 		}
 	}
 	return ends, nil
@@ -245,6 +247,7 @@ type reader struct {
 	cursor    *cursor
 	// oldest: nothing was read yet, and where reading begins is wherever the log does.
 	oldest bool
+	hold   holdUp
 	names  []string // header names of the last record, which are mostly those of the next
 }
 
@@ -274,22 +277,31 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 		Through: bridge.OffsetPosition(f.next - 1),
 		Behind:  behind(records, asked),
 		Asked:   asked,
-		End:     bridge.OffsetPosition(f.lastStable - 1),
+		End:     bridge.OffsetPosition(f.highWatermark - 1),
+		Open:    r.hold.see(ctx, r, &f),
 	}
-	if f.next >= f.lastStable {
+	switch {
+	case b.Open != nil:
+		b.Behind = heldBack(b.Open, asked)
+	case f.next >= f.highWatermark:
 		b.Behind = 0
 	}
 	return b, nil
 }
 
-// behind is how much older than now the last of records is, whose times are what retention
-// goes by: the newest record of the partition cannot be further ahead of it. It is negative
-// if there is no record that says it.
+// behind is how much older than now the last of records is, by its time of arrival, or by
+// its own time where the service does not say: the newest record of the partition cannot
+// be further ahead of it. It is negative if there is no record that says it.
 func behind(records []bridge.Record, asked time.Time) time.Duration {
 	if len(records) == 0 {
 		return -1
 	}
-	return max(asked.Sub(records[len(records)-1].Time), time.Millisecond)
+	last := &records[len(records)-1]
+	at := last.Arrived
+	if at.IsZero() {
+		at = last.Time
+	}
+	return max(asked.Sub(at), time.Millisecond)
 }
 
 // mostRecords is about how many records a read brings if nobody says otherwise: enough for
@@ -363,6 +375,9 @@ func (r *reader) records(batches []batch, from int64) []bridge.Record {
 				continue // a batch is handed out whole, wherever in it reading begins
 			}
 			record := bridge.Record{Key: rec.Key, Value: rec.Value, Time: b.time(rec), Partition: r.partition, Subs: 1}
+			if b.LogAppendTime {
+				record.Arrived = record.Time
+			}
 			arena = r.headers(&record, rec.Headers, arena)
 			digits = strconv.AppendInt(digits, offset, 10)
 			out = append(out, record)

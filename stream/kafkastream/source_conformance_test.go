@@ -35,6 +35,14 @@ func (b *bench) sourceHarness() bridgetest.SourceHarness {
 			return bridgetest.SourceServer{
 				Source: source,
 				Put:    func(ctx context.Context, r bridge.Record) (bridge.Ack, error) { return put(ctx, b.writer, name, r) },
+				Begin: func(ctx context.Context, id string, r bridge.Record) (bridge.Ack, func(bool) error, error) {
+					p := producer(t, b.addrs, kgo.TransactionalID(id))
+					if err := p.BeginTransaction(); err != nil {
+						return bridge.Ack{}, nil, err
+					}
+					ack, err := put(ctx, p, name, r)
+					return ack, func(commit bool) error { return p.EndTransaction(ctx, kgo.TransactionEndTry(commit)) }, err
+				},
 				Damage: bridgetest.Damage{Trim: func(ctx context.Context, partition string, upTo bridge.Position) error {
 					return b.trim(ctx, name, partition, upTo)
 				}},

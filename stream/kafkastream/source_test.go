@@ -57,6 +57,23 @@ func drain(t *testing.T, r bridge.Reader) (records []bridge.Record, through brid
 	}
 }
 
+// heldBack reads until the reader says that an open transaction keeps it from going on.
+func heldBack(t *testing.T, r bridge.Reader) bridge.Batch {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		b, err := r.Read(ctx)
+		switch {
+		case bridge.Retryable(err):
+		case err != nil || b.Behind == 0:
+			t.Fatalf("Read = %s behind, %v; want an open transaction", b.Behind, err)
+		case b.Open != nil:
+			return b
+		}
+	}
+}
+
 func offsetsOf(records []bridge.Record) []string {
 	var out []string
 	for _, r := range records {
@@ -157,11 +174,16 @@ func TestSourceReadsCommittedOnly(t *testing.T) {
 	}
 	produce(t, held, rec("o9"))
 	produce(t, plain, rec("p10"))
-	if got, through := drain(t, r); len(got) != 0 || through != bridge.OffsetPosition(8) {
-		t.Errorf("behind an open transaction: %v through %s, want nothing through 8", offsetsOf(got), through)
+	began := time.Now()
+	b := heldBack(t, r)
+	if len(b.Records) != 0 || b.Through != bridge.OffsetPosition(8) || b.End != bridge.OffsetPosition(10) || b.Behind == 0 {
+		t.Errorf("behind an open transaction: %v through %s of %s, %s behind; want nothing through 8 of 10", offsetsOf(b.Records), b.Through, b.End, b.Behind)
 	}
-	if ends, err := s.Ends(t.Context()); err != nil || ends["0"] != bridge.OffsetPosition(8) {
-		t.Errorf("Ends = %v, %v; want 8, below the open transaction", ends, err)
+	if o := b.Open; o.Partition != "0" || o.First != bridge.OffsetPosition(9) || o.ID != name+"held" || o.Producer < 0 || began.Sub(o.Since).Abs() > time.Minute {
+		t.Errorf("Open = %+v, want the transaction %s from 9 on", o, name+"held")
+	}
+	if ends, err := s.Ends(t.Context()); err != nil || ends["0"] != bridge.OffsetPosition(10) {
+		t.Errorf("Ends = %v, %v; want 10, the end of the log", ends, err)
 	}
 	if err := held.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
 		t.Fatal(err)

@@ -31,6 +31,7 @@ func testKey() (k bridge.WorkflowKey) {
 // A bench is a cluster to test the writing half against.
 type bench struct {
 	server string
+	addrs  []string
 	client *kafkastream.Client
 	writer *kgo.Client
 	adm    *kadm.Client
@@ -38,7 +39,7 @@ type bench struct {
 
 func newBench(t *testing.T, server string, addrs []string) *bench {
 	w := producer(t, addrs)
-	return &bench{server, dial(t, kafkastream.Config{Brokers: addrs}), w, kadm.NewClient(w)}
+	return &bench{server, addrs, dial(t, kafkastream.Config{Brokers: addrs}), w, kadm.NewClient(w)}
 }
 
 // session takes over the only task of a workflow and ends with the test.

@@ -65,6 +65,16 @@ func TestSource(t *testing.T) {
 							Put:    putOne(s),
 						}
 						server.Trim = func(_ context.Context, p string, upTo bridge.Position) error { return s.Trim(p, upTo) }
+						if f.flavour == memstream.Kafka {
+							server.Begin = func(ctx context.Context, id string, r bridge.Record) (bridge.Ack, func(bool) error, error) {
+								txn := s.Begin(id)
+								acks, err := txn.Put(ctx, r)
+								if err != nil {
+									return bridge.Ack{}, nil, err
+								}
+								return acks[0], txn.End, nil
+							}
+						}
 						if f.flavour == memstream.Kinesis {
 							server.Split = func(_ context.Context, shard string) error {
 								_, _, err := s.Split(shard)

@@ -7,7 +7,8 @@
 //     single records and store their successors; retention; no fence and no way to ask
 //     where a shard ends.
 //   - [Kafka]: a fixed number of partitions; records placed by their Partition; offsets
-//     with holes, since transaction markers take one each; a fence that a new worker puts
+//     with holes, since transaction markers take one each; transactions of producers,
+//     which hold readers back while they are open; a fence that a new worker puts
 //     up with one marker in every partition; compaction.
 //
 // It is no kinder than the services: unless [Config] says Calm, reads are throttled and

@@ -30,6 +30,7 @@ type entry struct {
 	Stored
 	marker, gone bool
 	arrived      time.Time
+	txn          *Transaction // that it was written in; nil outside of one
 }
 
 func (e *entry) at() bridge.Position { return e.Record.Position }

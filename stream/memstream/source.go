@@ -33,7 +33,7 @@ type source struct {
 type kafkaSource struct{ *source }
 
 // Ends returns the last taken offset of each partition, as the end of a log is known
-// without reading it.
+// without reading it, whether it can be read or not.
 func (k *kafkaSource) Ends(ctx context.Context) (map[string]bridge.Position, error) {
 	return k.Stream.ends(ctx)
 }
@@ -228,7 +228,8 @@ func (r *reader) page(limit int) (bridge.Batch, <-chan struct{}, error) {
 		}
 	}
 	i := r.p.behind(r.through)
-	for ; i < len(r.p.log) && len(b.Records) < limit; i++ {
+	stable, open := r.p.held(i)
+	for ; i < stable && len(b.Records) < limit; i++ {
 		e := &r.p.log[i]
 		r.through = e.at()
 		if !e.marker && !e.gone {
@@ -236,12 +237,19 @@ func (r *reader) page(limit int) (bridge.Batch, <-chan struct{}, error) {
 		}
 	}
 	b.Through = r.through
+	if s.cfg.Flavour == Kafka {
+		b.End = r.p.end()
+	}
 	if i < len(r.p.log) {
 		b.Behind = r.lag(i)
-		if s.cfg.Flavour == Kafka {
-			b.End = r.p.log[len(r.p.log)-1].at()
+		if i < stable || open == nil {
+			return b, nil, nil
 		}
-		return b, nil, nil
+		b.Open, b.Behind = open, max(b.Behind, time.Since(open.Since))
+		if len(b.Records) > 0 {
+			return b, nil, nil
+		}
+		return b, s.changed, nil
 	}
 	// A closed shard may say that it ended with its last records or in a further answer.
 	b.Ended = r.p.closed && (len(b.Records) == 0 || draw(s.cfg.Seed, Op{Partition: r.p.id})%2 == 0)
