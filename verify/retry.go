@@ -43,22 +43,31 @@ func (e *stallError) Error() string {
 
 func (e *stallError) Unwrap() error { return bridge.ErrRefused }
 
-// errNoAnswer is the cause that ends a call which takes too long.
-var errNoAnswer = fmt.Errorf("no answer within %s: %w", callPatience, bridge.ErrTransient)
-
 // ask is retry with an end: one call may take a minute, and all of them together the stall
 // time. A continuous run asks again for ever.
 func ask[T any](ctx context.Context, v *Verifier, what string, try func(ctx context.Context) (T, error)) (T, error) {
-	began := time.Now()
+	stall := v.Stall
+	if v.Continuous {
+		stall = 0
+	}
+	return askFor(ctx, stall, what, try)
+}
+
+// askFor is ask with another stall time; 0 asks for ever.
+func askFor[T any](ctx context.Context, stall time.Duration, what string, try func(ctx context.Context) (T, error)) (T, error) {
+	began, patience := time.Now(), callPatience
+	if stall > 0 {
+		patience = min(patience, stall)
+	}
 	return retry(ctx, func() (T, error) {
-		call, cancel := context.WithTimeoutCause(ctx, min(callPatience, v.Stall), errNoAnswer)
+		call, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		got, err := try(call)
 		if err != nil && call.Err() != nil && ctx.Err() == nil {
-			err = errNoAnswer
+			err = fmt.Errorf("no answer within %s: %w", patience, bridge.ErrTransient)
 		}
-		if err != nil && bridge.Retryable(err) && !v.Continuous && time.Since(began) >= v.Stall {
-			err = &stallError{what, v.Stall, err}
+		if err != nil && bridge.Retryable(err) && stall > 0 && time.Since(began) >= stall {
+			err = &stallError{what, stall, err}
 		}
 		return got, err
 	})

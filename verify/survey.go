@@ -79,12 +79,12 @@ func (s Survey) Look(ctx context.Context) (Beyond, error) {
 	setDuration(&s.Budget, 30*time.Second)
 	setInt(&s.Parallel, 16)
 	s.began = time.Now()
-	parts, err := s.Source.Partitions(ctx)
+	parts, err := askFor(ctx, s.Budget, "the list of the source", s.Source.Partitions)
 	if err != nil {
 		return Beyond{}, fmt.Errorf("list the source: %w", err)
 	}
 	if e, ok := s.Source.(bridge.Ender); ok {
-		if s.ends, err = e.Ends(ctx); err != nil {
+		if s.ends, err = askFor(ctx, s.Budget, "the end of the source", e.Ends); err != nil {
 			return Beyond{}, fmt.Errorf("ask for the end of the source: %w", err)
 		}
 	}
@@ -148,7 +148,11 @@ func (s *Survey) part(ctx context.Context, id string) BeyondPart {
 		case ctx.Err() == nil || p.Records == 0:
 			p.Reason = "what it holds behind the mirror's checkpoint could not be counted: " + err.Error()
 		}
-		if errors.Is(err, errOpen) || errors.Is(err, bridge.ErrGap) || errors.Is(err, bridge.ErrMissing) {
+		var open *openedError
+		if errors.As(err, &open) {
+			p.Reason = open.Error()
+		}
+		if errors.Is(err, bridge.ErrGap) || errors.Is(err, bridge.ErrMissing) {
 			p.Reason = err.Error()
 		}
 	}
@@ -166,10 +170,14 @@ func (s *Survey) count(ctx context.Context, p *BeyondPart, row bridge.Row, end b
 	if err != nil {
 		return err
 	}
+	var open error
 	for {
 		b, err := retry(ctx, func() (bridge.Batch, error) { return reader.Read(ctx) })
 		if err != nil {
-			return errors.Join(err, reader.Close())
+			return errors.Join(open, err, reader.Close())
+		}
+		if open = nil; b.Open != nil {
+			open = openError(b.Open)
 		}
 		over := b.Ended || end.IsZero() && b.Behind == 0 || !end.IsZero() && !end.After(b.Through)
 		for i := range b.Records {
@@ -188,7 +196,7 @@ func (s *Survey) count(ctx context.Context, p *BeyondPart, row bridge.Row, end b
 		case over:
 			return reader.Close()
 		case b.Open != nil && len(b.Records) == 0 && time.Since(s.began) >= s.Patience:
-			return errors.Join(openError(b.Open), reader.Close())
+			return errors.Join(open, reader.Close())
 		}
 	}
 }
@@ -215,10 +223,15 @@ func arrival(rec *bridge.Record) time.Time {
 	return rec.Time
 }
 
-// errOpen: an open transaction keeps records from being read.
-var errOpen = errors.New("an open transaction keeps the records behind it from being read")
+// An openedError says that an open transaction keeps records from being read.
+type openedError struct{ *bridge.OpenTransaction }
 
-func openError(o *bridge.OpenTransaction) error {
+func openError(o *bridge.OpenTransaction) error { return &openedError{o} }
+
+func (e *openedError) Unwrap() error { return bridge.ErrRefused }
+
+func (e *openedError) Error() string {
+	o := e.OpenTransaction
 	who := fmt.Sprintf("producer id %d", o.Producer)
 	if o.ID != "" {
 		who = fmt.Sprintf("transactional id %q", o.ID)
@@ -226,7 +239,7 @@ func openError(o *bridge.OpenTransaction) error {
 	if !o.Since.IsZero() {
 		who += fmt.Sprintf(", open for %s", max(time.Since(o.Since), 0).Round(time.Second))
 	}
-	return fmt.Errorf("%w (%s, first record at %s): %w", errOpen, who, o.First, bridge.ErrRefused)
+	return fmt.Sprintf("an open transaction keeps the records behind it from being read (%s, first record at %s)", who, o.First)
 }
 
 // surveyed notes, once a run, what lies beyond its scope.
@@ -391,7 +404,7 @@ func (r *run) sayBeyond(say func(string, ...any)) {
 	if len(b.Parts) == 0 {
 		return
 	}
-	if !b.Explained {
+	if !b.Explained && b.Records > 0 {
 		say("the source held %s behind the scope, more than the mirror's lag explains", b.text())
 	}
 	for i := range b.Parts {
