@@ -29,6 +29,9 @@ type SourceServer struct {
 	Put func(ctx context.Context, r bridge.Record) (bridge.Ack, error)
 	// Split closes a shard and opens two in its place; nil if partitions never end.
 	Split func(ctx context.Context, shard string) error
+	// Advance moves the service's clock, by which records arrive and expire after 24 hours;
+	// nil if it cannot be moved.
+	Advance func(d time.Duration)
 	Damage
 }
 
@@ -52,6 +55,9 @@ func TestSource(t *testing.T, h SourceHarness) {
 		{"gap", testGap},
 		{"gap under way", testGapUnderWay},
 		{"idle", testIdle},
+		{"arrival", testArrival},
+		{"expired under way", testExpiredUnderWay},
+		{"pause", testPause},
 	})
 }
 

@@ -66,6 +66,7 @@ func TestSource(t *testing.T) {
 						}
 						server.Trim = func(_ context.Context, p string, upTo bridge.Position) error { return s.Trim(p, upTo) }
 						if f.flavour == memstream.Kinesis {
+							server.Advance = s.Advance
 							server.Split = func(_ context.Context, shard string) error {
 								_, _, err := s.Split(shard)
 								return err
