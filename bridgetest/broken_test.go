@@ -46,6 +46,7 @@ type source struct {
 	start func(context.Context, *bridge.Start) // changed before it is opened
 	again func(error) bool                     // opens at the beginning instead
 	batch func(*bridge.Batch)
+	skips bool // goes on at the oldest record where a reader comes upon a gap
 }
 
 func (s *source) Open(ctx context.Context, p string, from bridge.Start) (bridge.Reader, error) {
@@ -56,16 +57,25 @@ func (s *source) Open(ctx context.Context, p string, from bridge.Start) (bridge.
 	if err != nil && s.again != nil && s.again(err) {
 		r, err = s.Source.Open(ctx, p, bridge.Start{})
 	}
-	return &reader{r, s.batch}, err
+	if err != nil || !s.skips {
+		return &reader{r, s.batch, nil}, err
+	}
+	return &reader{r, s.batch, func() (bridge.Reader, error) { return s.Source.Open(ctx, p, bridge.Start{}) }}, nil
 }
 
 type reader struct {
 	bridge.Reader
 	batch func(*bridge.Batch)
+	anew  func() (bridge.Reader, error) // nil: a gap is an error
 }
 
 func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 	b, err := r.Reader.Read(ctx)
+	if errors.Is(err, bridge.ErrGap) && r.anew != nil {
+		if r.Reader, err = r.anew(); err == nil {
+			return r.Read(ctx)
+		}
+	}
 	if err == nil && r.batch != nil {
 		r.batch(&b)
 	}
@@ -86,6 +96,10 @@ func TestBrokenSources(t *testing.T) {
 		source source
 		fails  []string
 	}{
+		{"works", source{}, nil},
+		{"skips what expired", source{skips: true}, []string{"gap under way", "expired under way"}},
+		{"does not know when records arrived", source{batch: each(func(r *bridge.Record) { r.Arrived = time.Time{} })}, []string{"arrival"}},
+		{"goes by its own clock", source{batch: func(b *bridge.Batch) { b.Clock = time.Now() }}, []string{"arrival"}},
 		{"begins again after a gap", source{again: func(err error) bool { return errors.Is(err, bridge.ErrGap) }},
 			[]string{"gap"}},
 		{"takes any position", source{again: func(err error) bool { return errors.Is(err, bridge.ErrForeignPosition) }},
@@ -97,25 +111,25 @@ func TestBrokenSources(t *testing.T) {
 		{"ignores the time", source{start: func(_ context.Context, s *bridge.Start) { s.At = time.Time{} }},
 			[]string{"at"}},
 		{"sees through nothing", source{batch: func(b *bridge.Batch) { b.Through = bridge.Position{} }},
-			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle"}},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle", "arrival", "expired under way", "pause"}},
 		{"turns records round", source{batch: func(b *bridge.Batch) { slices.Reverse(b.Records) }},
-			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "readers", "gap", "gap under way", "idle"}},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "readers", "gap", "gap under way", "idle", "arrival", "expired under way", "pause"}},
 		{"replaces a record by its successor", source{batch: func(b *bridge.Batch) {
 			if len(b.Records) == 10 {
 				b.Records[8] = b.Records[9]
 			}
-		}}, []string{"order", "resume", "at", "end", "batch", "readers", "gap", "gap under way"}},
+		}}, []string{"order", "resume", "at", "end", "batch", "readers", "gap", "gap under way", "expired under way"}},
 		{"times are not milliseconds", source{batch: each(func(r *bridge.Record) { r.Time = r.Time.Add(time.Microsecond) })},
-			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle"}},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle", "arrival", "expired under way", "pause"}},
 		{"does not say when it asked", source{batch: func(b *bridge.Batch) { b.Asked = time.Time{} }},
-			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle"}},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle", "arrival", "expired under way", "pause"}},
 		{"changes values", source{batch: each(func(r *bridge.Record) { r.Value = append(r.Value[:len(r.Value):len(r.Value)], '\n') })},
-			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "idle"}},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "idle", "pause"}},
 		{"nil is empty", source{batch: each(func(r *bridge.Record) {
 			if len(r.Value) == 0 {
 				r.Value = nil
 			}
-		})}, []string{"order", "resume", "at", "tip", "end", "batch", "gap", "idle"}},
+		})}, []string{"order", "resume", "at", "tip", "end", "batch", "gap", "idle", "pause"}},
 		{"says every record is its own", source{batch: each(func(r *bridge.Record) { r.Origin.Stream = "kafka:x@1" })},
 			[]string{"order"}},
 	} {
@@ -127,7 +141,7 @@ func TestBrokenSources(t *testing.T) {
 					s := newStream(memstream.Kinesis)
 					broken := b.source
 					broken.Source = s.Source(bridgetest.Workflow)
-					server := bridgetest.SourceServer{Source: &broken, Put: putOne(s)}
+					server := bridgetest.SourceServer{Source: &broken, Put: putOne(s), Advance: s.Advance}
 					server.Split = func(_ context.Context, shard string) error { _, _, err := s.Split(shard); return err }
 					server.Trim = func(_ context.Context, p string, upTo bridge.Position) error { return s.Trim(p, upTo) }
 					return server

@@ -32,6 +32,9 @@ type SourceServer struct {
 	// Begin opens a transaction, of the transactional id, that holds the record, which was
 	// put to its Partition; end commits or aborts it. Nil if there are no transactions.
 	Begin func(ctx context.Context, id string, r bridge.Record) (ack bridge.Ack, end func(commit bool) error, err error)
+	// Advance moves the service's clock, by which records arrive and expire after 24 hours;
+	// nil if it cannot be moved.
+	Advance func(d time.Duration)
 	Damage
 }
 
@@ -56,6 +59,9 @@ func TestSource(t *testing.T, h SourceHarness) {
 		{"gap", testGap},
 		{"gap under way", testGapUnderWay},
 		{"idle", testIdle},
+		{"arrival", testArrival},
+		{"expired under way", testExpiredUnderWay},
+		{"pause", testPause},
 	})
 }
 

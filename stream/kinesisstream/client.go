@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/kinesis-msk-bridge/bridge"
 )
@@ -37,7 +38,7 @@ type Config struct {
 	RoleARN string
 	// Credentials replace the chain of the SDK, in tests.
 	Credentials aws.CredentialsProvider
-	// Timeout bounds one call, 30 s if zero.
+	// Timeout bounds one call, 20 s if zero.
 	Timeout time.Duration
 	// Codec decodes records on the wire and encodes them; CodecJSON if empty.
 	Codec Codec
@@ -66,7 +67,7 @@ type Info struct {
 	Auto bool
 }
 
-const defaultTimeout = 30 * time.Second
+const defaultTimeout = 20 * time.Second
 
 // Dial looks the stream up. It wraps ErrMissing if there is none, ErrDenied if the service
 // refuses, and ErrUnreachable if nobody answers; with Create nothing but the last two.
@@ -83,7 +84,8 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 
 func connect(ctx context.Context, c Config) (*Client, error) {
 	options := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(cmpOr(c.Timeout, defaultTimeout))),
+		// Calls end by call. This bounds what else is asked for, such as credentials.
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(cmpOr(c.Timeout, defaultTimeout) + time.Second)),
 		// The engine retries, and must see each failure: order depends on it.
 		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
 	}
@@ -116,6 +118,25 @@ func connect(ctx context.Context, c Config) (*Client, error) {
 		}
 	})
 	return k, plugged
+}
+
+// call is one call of the service, which ends after Config.Timeout whatever the service does:
+// who waits for an answer can then say so, and try again.
+func call[I, O any](ctx context.Context, c *Client, op func(context.Context, I, ...func(*kinesis.Options)) (O, error), in I) (O, error) {
+	limit := cmpOr(c.conf.Timeout, defaultTimeout)
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	out, err := op(limited, in)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		err = &classified{fmt.Errorf("no answer within %s", limit), bridge.ErrTransient}
+	}
+	return out, err
+}
+
+// clockOf is the service's clock when it answered, to a second; zero if it did not say.
+func clockOf(answer middleware.Metadata) time.Time {
+	theirs, _ := awsmiddleware.GetServerTime(answer)
+	return theirs
 }
 
 // client hides from net/http that the SDK's request bodies can write themselves: with an
@@ -168,12 +189,12 @@ func (c *Client) Describe(ctx context.Context) (Info, error) {
 // to about a second; 0 if the service did not say its time.
 func (c *Client) DescribeWithClock(ctx context.Context) (Info, time.Duration, error) {
 	name, arn := c.ids()
-	out, err := c.api.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: name, StreamARN: arn})
+	out, err := call(ctx, c, c.api.DescribeStreamSummary, &kinesis.DescribeStreamSummaryInput{StreamName: name, StreamARN: arn})
 	if err != nil {
 		return Info{}, 0, c.classify("DescribeStreamSummary", err)
 	}
 	ahead := time.Duration(0)
-	if theirs, ok := awsmiddleware.GetServerTime(out.ResultMetadata); ok && !theirs.IsZero() {
+	if theirs := clockOf(out.ResultMetadata); !theirs.IsZero() {
 		ahead = time.Since(theirs)
 	}
 	info, err := c.describe(out)
@@ -229,7 +250,7 @@ func (c *Client) Partitions(ctx context.Context) ([]bridge.Partition, error) {
 		if token != nil {
 			in = &kinesis.ListShardsInput{NextToken: token}
 		}
-		out, err := c.api.ListShards(ctx, in)
+		out, err := call(ctx, c, c.api.ListShards, in)
 		if err != nil {
 			return nil, c.classify("ListShards", err)
 		}
@@ -306,7 +327,7 @@ func DialOrCreate(ctx context.Context, c Config, create Create) (*Client, bool, 
 	if create.MaxRecordSize > 0 {
 		in.MaxRecordSizeInKiB = aws.Int32(int32(create.MaxRecordSize >> 10))
 	}
-	if _, err := k.api.CreateStream(ctx, in); err != nil && !isCode(err, "ResourceInUseException") {
+	if _, err := call(ctx, k, k.api.CreateStream, in); err != nil && !isCode(err, "ResourceInUseException") {
 		return nil, false, k.classify("CreateStream", err)
 	}
 	if err := k.awaitActive(ctx); err != nil {
@@ -319,7 +340,7 @@ func DialOrCreate(ctx context.Context, c Config, create Create) (*Client, bool, 
 func (c *Client) finish(ctx context.Context, create Create) error {
 	name := &c.conf.Stream
 	if h := int32(create.Retention / time.Hour); h > 24 {
-		_, err := c.api.IncreaseStreamRetentionPeriod(ctx, &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: &h})
+		_, err := call(ctx, c, c.api.IncreaseStreamRetentionPeriod, &kinesis.IncreaseStreamRetentionPeriodInput{StreamName: name, RetentionPeriodHours: &h})
 		if err != nil {
 			return c.classify("IncreaseStreamRetentionPeriod", err)
 		}
@@ -328,7 +349,7 @@ func (c *Client) finish(ctx context.Context, create Create) error {
 		}
 	}
 	if create.KMSKey != "" {
-		_, err := c.api.StartStreamEncryption(ctx, &kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: &create.KMSKey})
+		_, err := call(ctx, c, c.api.StartStreamEncryption, &kinesis.StartStreamEncryptionInput{StreamName: name, EncryptionType: types.EncryptionTypeKms, KeyId: &create.KMSKey})
 		if err != nil {
 			return c.classify("StartStreamEncryption", err)
 		}
@@ -342,7 +363,7 @@ func (c *Client) finish(ctx context.Context, create Create) error {
 
 func (c *Client) awaitActive(ctx context.Context) error {
 	for {
-		out, err := c.api.DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: &c.conf.Stream})
+		out, err := call(ctx, c, c.api.DescribeStreamSummary, &kinesis.DescribeStreamSummaryInput{StreamName: &c.conf.Stream})
 		if err != nil && !bridge.Retryable(c.classify("DescribeStreamSummary", err)) {
 			return c.classify("DescribeStreamSummary", err)
 		}

@@ -90,15 +90,18 @@ func trim(st *kinesistest.Stream) func(context.Context, string, bridge.Position)
 }
 
 func TestSourceContract(t *testing.T) {
-	srv := fast(t)
+	var ahead atomic.Int64
+	clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	srv := start(t, kinesistest.Config{Clock: clock, Limits: kinesistest.Limits{Off: true}})
 	bridgetest.TestSource(t, bridgetest.SourceHarness{
 		Server: "kinesistest",
 		New: func(t testing.TB) bridgetest.SourceServer {
 			st := stream(t, srv, 2)
 			return bridgetest.SourceServer{
-				Source: dial(t, srv, st.Name()).Source(kinesisstream.SourceConfig{}),
-				Put:    putOne(st),
-				Damage: bridgetest.Damage{Trim: trim(st)},
+				Source:  dial(t, srv, st.Name()).Source(kinesisstream.SourceConfig{}),
+				Put:     putOne(st),
+				Advance: func(d time.Duration) { ahead.Add(int64(d)) },
+				Damage:  bridgetest.Damage{Trim: trim(st)},
 				Split: func(_ context.Context, shard string) error {
 					_, _, err := st.Split(shard, middle(t, st, shard))
 					return err

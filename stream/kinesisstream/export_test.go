@@ -4,12 +4,15 @@ import (
 	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/schemas"
 	smithy "github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 	"github.com/aws/smithy-go/transport/http/protocol/awsjson"
+
+	"github.com/kinesis-msk-bridge/bridge"
 )
 
 // ProtocolOf is what a client with this codec speaks.
@@ -46,3 +49,6 @@ func Share(t *testing.T, n int) int {
 	}
 	return n * percent / 100
 }
+
+// Hurry lets the next read of an idle shard wait for nothing.
+func Hurry(r bridge.Reader) { r.(*reader).next, r.(*reader).idle = time.Time{}, 0 }

@@ -83,12 +83,10 @@ type reader struct {
 	conf     SourceConfig
 	shard    string
 	start    bridge.Start
-	opened   bool
-	iterator *string
+	iterator *string // nil before it is opened again
 	// last is the position behind which the next page begins: all up to it was handed out.
 	last bridge.Position
-	// proved: what stands behind start.After is known to follow it without a hole.
-	proved bool
+	proof
 	next   time.Time // when this reader asks again
 	budget *budget   // of the shard; nil for a reader alone
 	idle   time.Duration
@@ -111,11 +109,10 @@ func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) 
 func newReader(c *Client, conf SourceConfig, shard string, from bridge.Start) *reader {
 	conf.PageRecords = min(max(cmpOr(conf.PageRecords, maxRecords), 1), maxRecords)
 	r := &reader{client: c, conf: conf, shard: shard, start: from, last: from.After, keys: kpl.FullRange()}
-	// Where nothing was ever read, nothing can have been lost, unless the shard was seen
-	// empty once: what came since may have expired.
-	r.proved = from.After.IsZero() && from.Tip.IsZero()
+	r.proof = proof{at: !from.After.IsZero(), tip: from.Tip}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	r.created = c.info.Created
 	if h := c.shards[shard].HashKeyRange; h != nil {
 		if keys, err := kpl.ParseHashRange(aws.ToString(h.StartingHashKey), aws.ToString(h.EndingHashKey)); err == nil {
 			r.keys = keys
@@ -125,31 +122,32 @@ func newReader(c *Client, conf SourceConfig, shard string, from bridge.Start) *r
 	return r
 }
 
-// open gets an iterator. A position that was stored is opened AT its record, whose
-// presence proves that nothing behind it has expired; AFTER is only for a record that this
-// reader handed out itself.
+// open gets an iterator. It stands AT the last record while that one's presence is the proof
+// that nothing behind it has expired, and AFTER it once a page with it was handed out.
 func (r *reader) open(ctx context.Context) error {
 	name, arn := r.client.ids()
 	in := &kinesis.GetShardIteratorInput{StreamName: name, StreamARN: arn, ShardId: &r.shard}
 	switch {
-	case !r.last.IsZero() && r.last != r.start.After:
-		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAfterSequenceNumber, &r.last.Seq
-	case !r.last.IsZero():
+	case !r.last.IsZero() && r.at:
 		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAtSequenceNumber, &r.last.Seq
+	case !r.last.IsZero():
+		in.ShardIteratorType, in.StartingSequenceNumber = types.ShardIteratorTypeAfterSequenceNumber, &r.last.Seq
 	case !r.start.At.IsZero():
 		in.ShardIteratorType, in.Timestamp = types.ShardIteratorTypeAtTimestamp, &r.start.At
 	default:
 		in.ShardIteratorType = types.ShardIteratorTypeTrimHorizon
 	}
-	out, err := r.client.api.GetShardIterator(ctx, in)
+	asked := time.Now()
+	out, err := call(ctx, r.client, r.client.api.GetShardIterator, in)
 	if err != nil {
 		err = r.client.classify("GetShardIterator for "+r.shard, err)
 		if errors.Is(err, bridge.ErrRefused) && !r.last.IsZero() {
-			return fmt.Errorf("%w: %w", bridge.ErrForeignPosition, err)
+			err = fmt.Errorf("%w: %w", bridge.ErrForeignPosition, err)
 		}
-		return err
+		return r.gone(ctx, err)
 	}
 	r.iterator = out.ShardIterator
+	r.opens(moment{asked, clockOf(out.ResultMetadata)})
 	return nil
 }
 
@@ -173,29 +171,32 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 		if !r.budget.take(r.shard, r.gap()) {
 			continue // another reader of the shard was first
 		}
-		b, err := r.ask(ctx)
+		b, again, err := r.ask(ctx)
+		if again {
+			continue
+		}
 		if err != nil || len(b.Records) > 0 || b.Ended || b.Behind == 0 || !time.Now().Before(until) {
 			return b, err
 		}
 	}
 }
 
-// ask is one GetRecords.
-func (r *reader) ask(ctx context.Context) (bridge.Batch, error) {
+// ask is one GetRecords. With again, its answer does not prove that it follows the page before
+// it, and the next call asks AT the last record.
+func (r *reader) ask(ctx context.Context) (b bridge.Batch, again bool, err error) {
+	if r.iterator == nil {
+		if err := r.open(ctx); err != nil {
+			return bridge.Batch{}, false, err
+		}
+	}
 	asked := time.Now()
-	_, arn := r.client.ids()
-	out, err := r.client.api.GetRecords(ctx, &kinesis.GetRecordsInput{ShardIterator: r.iterator, StreamARN: arn, Limit: aws.Int32(int32(cmpOr(r.conf.PageRecords, maxRecords)))})
+	out, err := r.getRecords(ctx)
 	if err != nil {
 		r.paced(0, time.Since(asked), false)
-		if isCode(err, expiredIterator) {
-			if err := r.open(ctx); err != nil {
-				return bridge.Batch{}, err
-			}
-			return bridge.Batch{}, fmt.Errorf("read %s: its iterator expired: %w", r.shard, bridge.ErrTransient)
-		}
-		return bridge.Batch{}, r.client.classify("GetRecords of "+r.shard, err)
+		return bridge.Batch{}, false, err
 	}
-	b := bridge.Batch{Behind: -1, Asked: asked, Ended: out.NextShardIterator == nil}
+	now := moment{asked, clockOf(out.ResultMetadata)}
+	b = bridge.Batch{Behind: -1, Asked: asked, Clock: now.clock, Ended: out.NextShardIterator == nil}
 	if out.MillisBehindLatest != nil {
 		b.Behind = time.Duration(*out.MillisBehindLatest) * time.Millisecond
 	}
@@ -204,15 +205,33 @@ func (r *reader) ask(ctx context.Context) (bridge.Batch, error) {
 		bytes += len(out.Records[i].Data) + len(aws.ToString(out.Records[i].PartitionKey))
 	}
 	r.paced(bytes, 0, len(out.Records) == 0 && b.Behind == 0)
-	if err := r.prove(out.Records, b); err != nil {
-		return bridge.Batch{}, err
+	if follows, err := r.follows(ctx, out.Records, &b, now); err != nil || !follows {
+		return bridge.Batch{}, err == nil, err
 	}
+	before := r.last
 	b.Records = r.records(out.Records)
 	b.Through = r.last
-	if r.iterator = out.NextShardIterator; b.Ended && b.Through.IsZero() {
-		b.Through = r.start.After
+	r.iterator = out.NextShardIterator
+	r.accept(out.Records, &b, now, r.last.After(before))
+	return b, false, nil
+}
+
+// getRecords asks for the next page.
+func (r *reader) getRecords(ctx context.Context) (*kinesis.GetRecordsOutput, error) {
+	_, arn := r.client.ids()
+	limit := cmpOr(r.conf.PageRecords, maxRecords)
+	if r.at {
+		limit = max(limit, 2) // the last record again, and one more
 	}
-	return b, nil
+	out, err := call(ctx, r.client, r.client.api.GetRecords, &kinesis.GetRecordsInput{ShardIterator: r.iterator, StreamARN: arn, Limit: aws.Int32(int32(limit))})
+	switch {
+	case err == nil:
+		return out, nil
+	case isCode(err, expiredIterator):
+		r.iterator = nil
+		return nil, fmt.Errorf("read %s: its iterator expired: %w", r.shard, bridge.ErrTransient)
+	}
+	return nil, r.gone(ctx, r.client.classify("GetRecords of "+r.shard, err))
 }
 
 // paced sets when the shard may be asked again: as its budget allows, and seldom while it
@@ -279,55 +298,24 @@ func (b *budget) spend(shard string, next time.Time) {
 	}
 }
 
-// prove makes sure that nothing between the stored position and this page has expired
-// unread: the page begins with the very record, or the shard was seen to end there less
-// than the retention ago.
-func (r *reader) prove(page []types.Record, b bridge.Batch) error {
-	if r.proved {
-		return nil
-	}
-	if len(page) > 0 && !r.start.After.IsZero() && aws.ToString(page[0].SequenceNumber) == r.start.After.Seq {
-		r.proved = true
-		return nil
-	}
-	if len(page) == 0 && !b.Ended && b.Behind != 0 {
-		return nil // an empty answer on the way says nothing
-	}
-	retention := r.client.Info().Retention
-	if !r.start.Tip.IsZero() && time.Since(r.start.Tip) < retention {
-		r.proved = r.proved || len(page) > 0
-		return nil
-	}
-	if len(page) > 0 && r.start.After.IsZero() && r.start.Tip.IsZero() {
-		r.proved = true
-		return nil
-	}
-	gap := &bridge.GapError{Stream: "stream " + r.client.name(), Partition: r.shard, After: r.start.After}
-	if len(page) > 0 {
-		gap.Before = bridge.Position{Seq: aws.ToString(page[0].SequenceNumber)}
-	}
-	seen := "was never seen to end there"
-	if !r.start.Tip.IsZero() {
-		seen = "was last seen to end there at " + r.start.Tip.UTC().Format(time.RFC3339)
-	}
-	gap.Reason = fmt.Sprintf("possible gap: the record at the checkpoint has expired, the shard %s, and the retention is %s", seen, retention)
-	return bridge.WithHint(gap, "raise the stream's retention for the next time; what is gone must come from the producers")
-}
-
-// records makes records of a page, without what stands at or before the start, and notes
-// how far it goes.
+// records makes records of a page, without what was handed out already, and notes how far it
+// goes.
 func (r *reader) records(page []types.Record) []bridge.Record {
 	out := make([]bridge.Record, 0, len(page))
+	done := r.last
 	r.unpack.page(page)
 	for i := range page {
 		n := len(out)
 		out = r.unpack.append(out, &page[i])
-		r.last = bridge.Position{Seq: aws.ToString(page[i].SequenceNumber)}
+		at := bridge.Position{Seq: aws.ToString(page[i].SequenceNumber)}
 		if len(out) > n {
-			r.last = out[len(out)-1].Position
+			at = out[len(out)-1].Position
 		}
-		if !r.start.After.IsZero() {
-			rest := slices.DeleteFunc(out[n:], func(b bridge.Record) bool { return !b.Position.After(r.start.After) })
+		if at.After(r.last) {
+			r.last = at
+		}
+		if r.at && i == 0 && !done.IsZero() {
+			rest := slices.DeleteFunc(out[n:], func(b bridge.Record) bool { return !b.Position.After(done) })
 			out = out[:n+len(rest)]
 		}
 		if r.conf.ExplicitHashKey != nil && page[i].PartitionKey != nil && !r.keys.Contains(kpl.KeyHash([]byte(*page[i].PartitionKey))) {

@@ -304,6 +304,7 @@ func (s *Server) send(w http.ResponseWriter, r *request, status int, inCBOR bool
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("X-Amzn-Requestid", requestID())
+	h.Set("Date", s.Now().UTC().Format(http.TimeFormat))
 	if r.fault.Truncate {
 		r.event.Cut, r.event.Late = true, r.event.Error == ""
 	}

@@ -76,6 +76,7 @@ func TestSource(t *testing.T) {
 							}
 						}
 						if f.flavour == memstream.Kinesis {
+							server.Advance = s.Advance
 							server.Split = func(_ context.Context, shard string) error {
 								_, _, err := s.Split(shard)
 								return err

@@ -191,7 +191,7 @@ func (s *Stream) take(p *part) bridge.Position {
 		return p.position(p.next, Kinesis)
 	}
 	if !s.cfg.Calm && n%16 == 0 {
-		p.marker()
+		p.marker(s.now())
 	}
 	at := p.position(p.next, Kafka)
 	p.next++
@@ -218,10 +218,10 @@ func (s *Stream) land(list []Stored, acks []bridge.Ack, now []int) error {
 
 // store puts one record at a position. The lock is held.
 func (s *Stream) store(p *part, st Stored, at bridge.Position) {
-	now := time.Now()
+	now := s.now()
 	r := &st.Record
 	r.Partition, r.Position = p.id, at
-	if s.cfg.Flavour == Kinesis || r.Time.IsZero() {
+	if s.cfg.Flavour == Kinesis && !s.cfg.Restores || r.Time.IsZero() {
 		r.Time = now
 	}
 	r.Time = r.Time.Truncate(time.Millisecond)

@@ -135,8 +135,8 @@ func (p *part) remove(at bridge.Position) {
 	}
 }
 
-func (p *part) marker() {
-	e := entry{marker: true, arrived: time.Now()}
+func (p *part) marker(now time.Time) {
+	e := entry{marker: true, arrived: now}
 	e.Record.Position = bridge.OffsetPosition(p.next)
 	p.next++
 	p.log = append(p.log, e)

@@ -57,7 +57,7 @@ func (s *Stream) Sink(c SinkConfig) bridge.Sink {
 	}
 	if !c.NoFence {
 		for _, p := range s.parts {
-			p.marker()
+			p.marker(s.now())
 		}
 		s.touch()
 	}

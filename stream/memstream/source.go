@@ -68,7 +68,7 @@ func (s *source) Open(ctx context.Context, partition string, from bridge.Start) 
 	if !ok || s.deleted {
 		return nil, fmt.Errorf("open partition %s of %s: %w", partition, s.cfg.Name, bridge.ErrMissing)
 	}
-	r := &reader{s: s, p: p, incarnation: s.incarnation}
+	r := &reader{s: s, p: p, incarnation: s.incarnation, last: s.now(), tip: from.Tip}
 	switch {
 	case !from.After.IsZero():
 		if err := s.resume(p, from); err != nil {
@@ -86,7 +86,7 @@ func (s *source) Open(ctx context.Context, partition string, from bridge.Start) 
 	case p.expired:
 		return nil, fmt.Errorf("open shard %s of %s, which expired: %w", partition, s.cfg.Name, bridge.ErrMissing)
 	case !from.At.IsZero():
-		r.through = p.before(from.At)
+		r.through = p.before(from.At, s.cfg.Flavour)
 	default:
 		r.through = p.trimmed
 	}
@@ -109,7 +109,7 @@ func (s *source) resume(p *part, from bridge.Start) error {
 		return gap
 	case s.cfg.Flavour == Kafka || p.has(at.Seq):
 		return nil
-	case !from.Tip.IsZero() && time.Since(from.Tip) < s.cfg.Retention:
+	case !from.Tip.IsZero() && s.now().Sub(from.Tip) < s.cfg.Retention:
 		return nil
 	}
 	gap.Reason = "possible gap: the record at the position is no longer kept, and the shard was not seen at its tip since"
@@ -122,7 +122,7 @@ func (s *source) lostSince(p *part, tip time.Time) bool {
 	if s.cfg.Flavour == Kafka {
 		return !p.trimmed.IsZero()
 	}
-	return time.Since(tip) >= s.cfg.Retention
+	return s.now().Sub(tip) >= s.cfg.Retention
 }
 
 // oldest is the first position that is kept, zero if there is none.
@@ -143,16 +143,24 @@ func (p *part) lost(at bridge.Position) bool {
 }
 
 // before is the position behind which the first record stands that arrived at t or later.
-func (p *part) before(t time.Time) bridge.Position {
+func (p *part) before(t time.Time, f Flavour) bridge.Position {
 	at := p.trimmed
 	for i := range p.log {
 		e := &p.log[i]
-		if !e.marker && !e.gone && !e.Record.Time.Before(t) {
+		if !e.marker && !e.gone && !e.time(f).Before(t) {
 			break
 		}
 		at = e.at()
 	}
 	return at
+}
+
+// time is what a start at a time goes by: the arrival, or on Kafka the record's own time.
+func (e *entry) time(f Flavour) time.Time {
+	if f == Kinesis {
+		return e.arrived.Truncate(time.Millisecond)
+	}
+	return e.Record.Time
 }
 
 // A reader reads one partition.
@@ -162,6 +170,11 @@ type reader struct {
 	incarnation int
 	through     bridge.Position
 	ended       bool
+
+	// By the service's clock: when the last page was read (last) and how far it was behind, and when
+	// the partition was last seen to hold nothing behind through.
+	last, tip time.Time
+	behind    time.Duration
 }
 
 // Close does nothing; the reader holds nothing.
@@ -218,6 +231,9 @@ func (r *reader) page(limit int) (bridge.Batch, <-chan struct{}, error) {
 	defer s.mu.Unlock()
 	s.expire()
 	b := bridge.Batch{Asked: time.Now()}
+	if s.cfg.Flavour == Kinesis {
+		b.Clock = s.now().Truncate(time.Second) // as HTTP says it
+	}
 	if s.deleted || r.incarnation != s.incarnation {
 		return b, nil, fmt.Errorf("read partition %s of %s: %w", r.p.id, s.cfg.Name, bridge.ErrMissing)
 	}
@@ -227,13 +243,17 @@ func (r *reader) page(limit int) (bridge.Batch, <-chan struct{}, error) {
 			Reason: "retention passed the reader",
 		}
 	}
+	if err := r.proved(); err != nil {
+		return b, nil, err
+	}
+	defer func() { r.accept(&b) }()
 	i := r.p.behind(r.through)
 	stable, open := r.p.held(i)
 	for ; i < stable && len(b.Records) < limit; i++ {
 		e := &r.p.log[i]
 		r.through = e.at()
 		if !e.marker && !e.gone {
-			b.Records = append(b.Records, e.seenBy(s.workflow))
+			b.Records = append(b.Records, e.seenBy(s.workflow, s.cfg.Flavour))
 		}
 	}
 	b.Through = r.through
@@ -260,16 +280,49 @@ func (r *reader) page(limit int) (bridge.Batch, <-chan struct{}, error) {
 	return b, s.changed, nil
 }
 
+// proved reports what an adapter of Kinesis could not know, which does not see what is gone:
+// that a page follows the last one. It is sure while what stood behind that cannot have
+// expired, while its last record is there, or if it saw the tip less than the retention ago.
+func (r *reader) proved() error {
+	s, now := r.s, r.s.now()
+	switch {
+	case s.cfg.Flavour == Kafka || now.Sub(r.last)+r.behind < s.cfg.Retention:
+		return nil
+	case !r.through.IsZero() && r.p.has(r.through.Seq):
+		return nil
+	case !r.tip.IsZero() && now.Sub(r.tip) < s.cfg.Retention:
+		return nil
+	}
+	return &bridge.GapError{
+		Stream: s.cfg.Name, Partition: r.p.id, After: r.through, Before: r.p.oldest(),
+		Reason: "possible gap: the last record that was read has expired, and the shard was not seen at its tip since",
+	}
+}
+
+// accept notes a page. The lock is held.
+func (r *reader) accept(b *bridge.Batch) {
+	r.last, r.behind = r.s.now(), b.Behind
+	if b.Behind == 0 {
+		r.tip = r.last
+	}
+}
+
 // lag is how much older the entry before i is than the newest one; never 0, which would
 // say that nothing more is there.
 func (r *reader) lag(i int) time.Duration {
-	newest := r.p.log[len(r.p.log)-1].arrived
-	return max(newest.Sub(r.p.log[max(i-1, 0)].arrived), time.Millisecond)
+	now := r.p.log[len(r.p.log)-1].arrived
+	if r.s.cfg.Flavour == Kinesis {
+		now = r.s.now() // it tells the age of the last record of a page
+	}
+	return max(now.Sub(r.p.log[max(i-1, 0)].arrived), time.Millisecond)
 }
 
 // seenBy is the record as a reader of this workflow gets it.
-func (e *entry) seenBy(workflow string) bridge.Record {
+func (e *entry) seenBy(workflow string, f Flavour) bridge.Record {
 	r := e.Record
+	if f == Kinesis {
+		r.Arrived = e.arrived.Truncate(time.Millisecond)
+	}
 	ours := e.Workflow != "" && e.Workflow == workflow
 	if !ours || e.Record.Foreign {
 		r.Origin = bridge.Coordinate{}

@@ -42,6 +42,12 @@ type Config struct {
 	Calm bool
 	// Seed is what chance depends on.
 	Seed uint64
+	// Restores lets a Kinesis-like stream keep the records' own times, as formats do that carry
+	// them. They say nothing of when a record arrived.
+	Restores bool
+	// Ahead is how far the service's clock is ahead of this machine's. Records arrive and
+	// expire by that clock; see also Advance.
+	Ahead time.Duration
 }
 
 // A Stream keeps records in memory. It is safe for concurrent use.
@@ -50,6 +56,7 @@ type Stream struct {
 	inj *injector
 
 	mu          sync.Mutex
+	ahead       time.Duration // of the service's clock
 	incarnation int
 	deleted     bool
 	parts       []*part // parents before their children
@@ -80,7 +87,7 @@ func New(c Config) *Stream {
 	if c.Faults == nil && !c.Calm {
 		c.Faults = Rough(c.Seed)
 	}
-	s := &Stream{cfg: c, inj: newInjector(c.Faults), changed: make(chan struct{})}
+	s := &Stream{cfg: c, ahead: c.Ahead, inj: newInjector(c.Faults), changed: make(chan struct{})}
 	s.begin()
 	return s
 }
@@ -106,6 +113,17 @@ func (s *Stream) add(p *part) *part {
 	s.byID[p.id] = p
 	return p
 }
+
+// Advance moves the service's clock, backwards if d is negative.
+func (s *Stream) Advance(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead += d
+	s.touch()
+}
+
+// now is the service's clock. The lock is held.
+func (s *Stream) now() time.Time { return time.Now().Add(s.ahead) }
 
 // SetFaults replaces the faults from now on; nil is none.
 func (s *Stream) SetFaults(fn func(Op) Fault) { s.inj.set(fn) }
@@ -221,7 +239,7 @@ func (s *Stream) open(shard string) (*part, error) {
 	return p, nil
 }
 
-func (s *Stream) close(p *part) { p.closed, p.closedAt = true, time.Now() }
+func (s *Stream) close(p *part) { p.closed, p.closedAt = true, s.now() }
 
 // ExpireShard drops a closed shard with all it holds, as the service does when retention
 // has passed its end.
@@ -289,7 +307,7 @@ func (s *Stream) Remove(partition string, at bridge.Position) error {
 
 // Marker appends a transaction marker, which takes an offset and is no record.
 func (s *Stream) Marker(partition string) error {
-	return s.damage(partition, func(p *part) { p.marker() })
+	return s.damage(partition, func(p *part) { p.marker(s.now()) })
 }
 
 func (s *Stream) damage(partition string, fn func(*part)) error {
@@ -315,7 +333,7 @@ func (s *Stream) expire() {
 	if s.cfg.Retention <= 0 {
 		return
 	}
-	old := time.Now().Add(-s.cfg.Retention)
+	old := s.now().Add(-s.cfg.Retention)
 	for _, p := range s.parts {
 		p.age(old)
 		if p.closed && p.closedAt.Before(old) {

@@ -68,7 +68,7 @@ func (t *Transaction) End(commit bool) error {
 				p.log[i].gone = !commit
 			}
 		}
-		p.marker()
+		p.marker(t.s.now())
 	}
 	t.s.touch()
 	return nil
