@@ -93,16 +93,21 @@ func (p *pace) stalled(now time.Time) (time.Duration, bool) {
 	return idle, idle > stalledAfter
 }
 
+// offsets is how many offsets are left, if the end is known as one.
+func (p *pace) offsets() (int64, bool) {
+	end, err1 := p.end.Offset()
+	at, err2 := p.through.Offset()
+	return max(end-at, 0), err1 == nil && err2 == nil && !p.end.IsZero() && len(p.end.Seq) < 20
+}
+
 // left is how many bytes are still to be read, as far as they were like those before: by
 // offsets where there are any, else by time.
 func (p *pace) left() (int64, bool) {
 	if p.records == 0 {
 		return 0, !p.tip.IsZero() && p.behind == 0 && p.end.IsZero()
 	}
-	end, err1 := p.end.Offset()
-	at, err2 := p.through.Offset()
-	if !p.end.IsZero() && err1 == nil && err2 == nil && p.end.Seq != "" && len(p.end.Seq) < 20 {
-		return max(end-at, 0) * p.bytes / p.records, true
+	if n, ok := p.offsets(); ok {
+		return n * p.bytes / p.records, true
 	}
 	if p.behind == 0 {
 		return 0, true
@@ -124,7 +129,9 @@ type side struct {
 func (s *side) add(p *pace, done bool) {
 	s.bytes += p.bytes
 	s.parts++
-	s.byTime = s.byTime || p.end.IsZero()
+	if _, ok := p.offsets(); !ok && !done {
+		s.byTime = true
+	}
 	if done {
 		s.known++
 		return

@@ -370,21 +370,30 @@ func commas(n int64) string {
 	return s
 }
 
-// Sentence says how much of the source the scope holds: "5,000 of 25,000 records; 20,000
-// and 2 partitions not yet mirrored". The scope holds so many records.
+// Sentence says how much of the source is in scope: "5,000 of 25,000 records; 20,000 and 2
+// partitions not yet mirrored". The scope holds so many records; a negative number stands for
+// a run that reads none.
 func (b *Beyond) Sentence(scope int64) string {
-	if !b.Known {
-		return commas(scope) + plural(scope, " record")
+	mine := commas(scope) + plural(scope, " record")
+	if scope < 0 {
+		mine = "ranges only"
 	}
-	if len(b.Parts) == 0 {
-		return commas(scope) + plural(scope, " record") + "; nothing beyond them"
+	switch {
+	case !b.Known:
+		return mine
+	case len(b.Parts) == 0:
+		return mine + "; nothing lies beyond"
 	}
-	how := ""
+	how, rest := "", commas(b.Records)
 	if b.Count != countExact {
 		how = b.Count + " "
 	}
-	s := fmt.Sprintf("%s of %s%s records; ", commas(scope), how, commas(scope+b.Records))
-	s += how + commas(b.Records)
+	if scope >= 0 {
+		mine = fmt.Sprintf("%s of %s%s records", commas(scope), how, commas(scope+b.Records))
+	} else {
+		rest += plural(b.Records, " record")
+	}
+	s := mine + "; " + how + rest
 	if b.Unseen > 0 {
 		s += fmt.Sprintf(" and %s%s", commas(int64(b.Unseen)), plural(int64(b.Unseen), " partition"))
 	}

@@ -379,6 +379,9 @@ func (r *mirrorRun) move(stop *stopper) error {
 	return err
 }
 
+// checkpointSaved ends the reason of a mirror that was drained.
+const checkpointSaved = "the checkpoint is saved"
+
 // patience is how long a mirror that was cut may take to return.
 const patience = 5 * time.Second
 
@@ -422,7 +425,7 @@ func (r *mirrorRun) judge(stop *stopper, err error) error {
 	case !r.runner.Progress().Counts.Balanced():
 		return fmt.Errorf("the counts do not balance: %s", arithmetic(r.runner.Progress().Counts))
 	case drained != nil:
-		return fmt.Errorf("%w; the checkpoint is saved", drained)
+		return fmt.Errorf("%w; %s", drained, checkpointSaved)
 	}
 	return nil
 }

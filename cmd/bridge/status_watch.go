@@ -45,7 +45,7 @@ func (v *viewer) see(ctx context.Context, fresh time.Duration) (statusResult, er
 	}
 	res.fill(w, v.seen, time.Now())
 	res.addLive(readLive(ctx, l.Metrics.Listen, l.Workflow))
-	res.Verified, err = lastVerified(l)
+	res.Verified, err = lastVerified(ctx, l)
 	return res, err
 }
 
