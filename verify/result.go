@@ -155,9 +155,9 @@ type Coverage struct {
 	// Uncovered lists every range that was not judged, with its reason.
 	Uncovered []Uncovered `json:"uncovered,omitempty"`
 	// Beyond is what the source held behind the scope when the run began.
-	Beyond Beyond `json:"beyond"`
+	Beyond Beyond `json:"beyond,omitzero"`
 	// BeforeStart counts records of the target that stood before the scope in the source.
-	BeforeStart int64 `json:"target_records_before_start,string,omitempty"`
+	BeforeStart int64 `json:"target_records_before_start,omitempty"`
 }
 
 // An Uncovered is a range that could not be judged.

@@ -17,8 +17,7 @@ type Beyond struct {
 	// Known is false if the source was not asked: a run with its own range, or one of an
 	// earlier version.
 	Known bool `json:"known"`
-	// Records is how many there are, as Count says: "exact", "about" (from offsets) or
-	// "at least" (counting ended before the end of the source).
+	// Records is how many there are, as Count says.
 	Records int64  `json:"records,string"`
 	Count   string `json:"count"`
 	// Partitions hold them. Unseen counts those of which the mirror has no checkpoint.
@@ -49,10 +48,21 @@ type BeyondPart struct {
 
 // How the records beyond a scope were counted.
 const (
-	countExact   = "exact"
-	countAbout   = "about"
-	countAtLeast = "at least"
+	CountExact   = "exact"
+	CountAbout   = "about"    // from offsets
+	CountAtLeast = "at least" // counting ended before the end of the source
 )
+
+// Word goes before a number of records that were counted so: "", "about " or "at least ".
+func Word(count string) string {
+	switch count {
+	case CountExact:
+		return ""
+	case CountAbout:
+		return "about "
+	}
+	return "at least "
+}
 
 // A Survey asks a source what it holds behind what a mirror has acknowledged. It counts by
 // reading, for as long as Budget.
@@ -104,7 +114,7 @@ func (s Survey) Look(ctx context.Context) (Beyond, error) {
 
 // beyondOf adds up partitions, those left out that hold nothing beyond the scope.
 func beyondOf(parts []BeyondPart) Beyond {
-	b := Beyond{Known: true, Count: countExact}
+	b := Beyond{Known: true, Count: CountExact}
 	for _, p := range parts {
 		if p.Records == 0 && p.Reason == "" {
 			continue
@@ -116,7 +126,7 @@ func beyondOf(parts []BeyondPart) Beyond {
 			b.Unseen++
 		}
 		b.Behind = max(b.Behind, p.Behind)
-		if p.Count == countAtLeast || p.Count == countAbout && b.Count == countExact {
+		if p.Count == CountAtLeast || p.Count == CountAbout && b.Count == CountExact {
 			b.Count = p.Count
 		}
 	}
@@ -126,7 +136,7 @@ func beyondOf(parts []BeyondPart) Beyond {
 // part counts what one partition holds. A fault is a reason and ends no survey.
 func (s *Survey) part(ctx context.Context, id string) BeyondPart {
 	row, seen := s.Rows[id]
-	p := BeyondPart{Partition: id, After: row.Position, Seen: seen, Count: countExact}
+	p := BeyondPart{Partition: id, After: row.Position, Seen: seen, Count: CountExact}
 	end, offsets := s.ends[id]
 	if row.Ended || offsets && !end.After(row.Position) {
 		return p
@@ -134,7 +144,7 @@ func (s *Survey) part(ctx context.Context, id string) BeyondPart {
 	ctx, cancel := context.WithTimeout(ctx, s.Budget)
 	defer cancel()
 	if err := s.count(ctx, &p, row, end); err != nil {
-		p.Count = countAtLeast
+		p.Count = CountAtLeast
 		at := p.Last
 		if at.IsZero() {
 			at = p.After
@@ -143,7 +153,7 @@ func (s *Survey) part(ctx context.Context, id string) BeyondPart {
 		through, err2 := at.Offset()
 		switch {
 		case offsets && err1 == nil && err2 == nil:
-			p.Count, p.Records = countAbout, p.Records+max(last-through, 0)
+			p.Count, p.Records = CountAbout, p.Records+max(last-through, 0)
 			p.Last = end
 		case ctx.Err() == nil || p.Records == 0:
 			p.Reason = "what it holds behind the mirror's checkpoint could not be counted: " + err.Error()
@@ -246,6 +256,11 @@ func (e *openedError) Error() string {
 func (r *run) survey(ctx context.Context) error {
 	v := r.v
 	if !r.surveys() || r.Beyond.Known {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !r.Beyond.Known && r.whole() {
+			r.Beyond = beyondOf(nil)
+		}
 		return nil
 	}
 	rows := make(map[string]bridge.Row, len(r.acked))
@@ -263,7 +278,7 @@ func (r *run) survey(ctx context.Context) error {
 		return err
 	}
 	if err != nil {
-		found = beyondOf([]BeyondPart{{Partition: "*", Seen: true, Count: countAtLeast, Reason: "the source could not be asked for its end: " + err.Error()}})
+		found = beyondOf([]BeyondPart{{Partition: "*", Seen: true, Count: CountAtLeast, Reason: "the source could not be asked for its end: " + err.Error()}})
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -276,6 +291,12 @@ func (r *run) survey(ctx context.Context) error {
 func (r *run) surveys() bool {
 	v := r.v
 	return r.acked != nil && !v.Final && !v.Continuous && r.main == nil && v.Select.To.IsZero() && len(v.Select.Through) == 0
+}
+
+// whole reports whether the scope ends where the source did when the run began.
+func (r *run) whole() bool {
+	v := r.v
+	return !v.Continuous && r.main == nil && (v.Final || r.acked == nil) && v.Select.To.IsZero() && len(v.Select.Through) == 0
 }
 
 // explain waits until the mirror has acknowledged what lay beyond the scope when the run
@@ -328,7 +349,7 @@ func (b *Beyond) acknowledgedBy(rows map[string]bridge.Row) bool {
 	for _, p := range b.Parts {
 		row, ok := rows[p.Partition]
 		switch {
-		case p.Reason != "" || p.Count == countAtLeast:
+		case p.Reason != "" || p.Count == CountAtLeast:
 			return false
 		case !ok && p.Seen: // it ended, and its row was dropped
 		case !ok || !row.Ended && p.Last.After(row.Position):
@@ -343,11 +364,7 @@ func (b *Beyond) text() string {
 	if len(b.Parts) == 0 {
 		return ""
 	}
-	n := commas(b.Records)
-	if b.Count != countExact {
-		n = b.Count + " " + n
-	}
-	s := n + plural(b.Records, " record")
+	s := Word(b.Count) + commas(b.Records) + plural(b.Records, " record")
 	if b.Unseen > 0 {
 		s += fmt.Sprintf(" and %s%s that the mirror has never read", commas(int64(b.Unseen)), plural(int64(b.Unseen), " partition"))
 	}
@@ -382,12 +399,9 @@ func (b *Beyond) Sentence(scope int64) string {
 	case !b.Known:
 		return mine
 	case len(b.Parts) == 0:
-		return mine + "; nothing lies beyond"
+		return mine + "; nothing beyond"
 	}
-	how, rest := "", commas(b.Records)
-	if b.Count != countExact {
-		how = b.Count + " "
-	}
+	how, rest := Word(b.Count), commas(b.Records)
 	if scope >= 0 {
 		mine = fmt.Sprintf("%s of %s%s records", commas(scope), how, commas(scope+b.Records))
 	} else {
