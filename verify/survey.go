@@ -271,7 +271,7 @@ func (r *run) survey(ctx context.Context) error {
 		rows[id] = row
 	}
 	found, err := Survey{
-		Source: v.Source, Rows: rows, Start: v.from(), Budget: v.SurveyFor, Parallel: v.Parallel, Patience: max(v.Settle, v.Lag),
+		Source: v.Source, Rows: rows, Start: v.from(), Budget: v.SurveyFor, Parallel: v.Parallel, Patience: v.Settle,
 		Chosen: func(id string) bool { return r.chosen(&sourcePart{ID: id}) },
 	}.Look(ctx)
 	if err != nil && (ctx.Err() != nil || final(err)) {
@@ -301,15 +301,12 @@ func (r *run) whole() bool {
 
 // explain waits until the mirror has acknowledged what lay beyond the scope when the run
 // began: for as long as it goes on acknowledging something at least every Lag, and at most
-// for Drain. A mirror that was stopped explains nothing.
+// for Drain. A mirror that is paused explains nothing.
 func (r *run) explain(ctx context.Context) error {
 	if !r.surveys() || len(r.Beyond.Parts) == 0 || r.Beyond.Explained {
 		return nil
 	}
 	lag := r.v.Lag
-	if r.checkpoint.Clean {
-		lag = 0
-	}
 	last, moved, end := r.acked, r.FenceAt, time.Now().Add(r.v.Drain)
 	for {
 		rows, err := r.rows(ctx)

@@ -125,7 +125,7 @@ type Verifier struct {
 	// target reached.
 	Checkpoint func(ctx context.Context) (bridge.Checkpoint, error)
 	// Lag is how long a mirror at work may go without acknowledging anything while it is
-	// behind: the settle time or a minute, and 5 s, if zero. A negative Lag says that no mirror is at work.
+	// behind: the settle time or a minute, and 5 s, if zero. A negative Lag waits for no mirror.
 	// A run waits for the mirror, no longer than Drain, to acknowledge what was in the source
 	// when it began; what the mirror leaves makes the run inconclusive.
 	Lag time.Duration

@@ -170,9 +170,7 @@ func (a *app) runVerify(ctx context.Context, r *verifyRun, begin func() error) (
 	}
 	defer func() { err = errors.Join(err, unserve()) }()
 	v := ends.verifier
-	if v.Lag = r.options.Settle + time.Duration(r.Config.CheckpointInterval); !atWork(w) {
-		v.Lag = -1
-	}
+	v.Lag = lagOf(w, r.options.Settle, time.Duration(r.Config.CheckpointInterval))
 	if err := r.doubt(ctx, w, v); err != nil {
 		return startError{err}
 	}

@@ -97,9 +97,17 @@ func (p *pair) checkpoint(w state.Workflow) func(context.Context) (bridge.Checkp
 	}
 }
 
-// atWork reports whether a mirror may be at work, by its own account.
-func atWork(w state.Workflow) bool {
-	return w.Actual.Doing != doingStopped && w.Actual.Doing != doingPaused
+// leastLag is how long a mirror may take to start, and to acknowledge something.
+const leastLag = 10 * time.Second
+
+// lagOf is how long a run waits for a mirror that acknowledges nothing. The state says what
+// the mirror did last, and not whether it is about to start; a paused one does not go on by
+// itself.
+func lagOf(w state.Workflow, settle, interval time.Duration) time.Duration {
+	if w.Actual.Doing == doingPaused {
+		return -1
+	}
+	return max(settle, leastLag) + interval
 }
 
 // stoppedOrderly reports whether the mirror's last run ended by itself or was drained: then
