@@ -191,6 +191,8 @@ func (r *Report) checkVerdict() Control {
 		return bad("consistent, and not everything was judged")
 	case r.Verdict == verify.Consistent && (!r.Totals.Balanced || r.Order.Violations > 0 || r.Run.State != "done" || r.Run.Kind == "quick"):
 		return bad("consistent, with an open balance, broken order, or a run that was not finished")
+	case r.Verdict == verify.Consistent && c.Beyond.Known && len(c.Beyond.Parts) > 0 && !c.Beyond.Explained:
+		return bad("consistent, and the source held records behind the scope that the mirror's lag does not explain")
 	}
 	return Control{"verdict", true, "the verdict follows from the figures"}
 }

@@ -22,6 +22,7 @@ type world struct {
 	hours   int // windows a shard, one an hour
 	damage  int // one window in so many differs; 0 for none
 	holes   int // one window in so many was not read; 0 for none
+	behind  int // so many records of two shards are not mirrored
 	trimmed int // one shard in so many lost its head; 0 for none
 }
 
@@ -163,6 +164,14 @@ func (w world) finish(r *verify.Result) {
 	t.Balanced = t.SourceRecords == t.TargetFirsts+t.Missing
 	t.Balance = fmt.Sprintf("source %d = target firsts %d + dead letters 0 + dropped 0 + missing %d", t.SourceRecords, t.TargetFirsts, t.Missing)
 	c.Independent, c.Percent = 100, 100
+	c.Beyond = verify.Beyond{Known: true, Count: verify.CountExact}
+	if w.behind > 0 {
+		c.Beyond.Records, c.Beyond.Partitions, c.Beyond.Unseen, c.Beyond.Behind = int64(w.behind), 2, 1, 90*time.Second
+		for i := range 2 {
+			c.Beyond.Parts = append(c.Beyond.Parts, verify.BeyondPart{Partition: shard(i), After: seq(i, 0), Last: seq(i, 9), Seen: i == 0,
+				Records: int64(w.behind) / 2, Count: verify.CountExact})
+		}
+	}
 	if open := len(c.Uncovered); open > 0 {
 		c.Percent = 100 * float64(judged) / float64(t.SourceRecords+int64(open)*1000)
 	}
@@ -185,6 +194,8 @@ func (w world) finish(r *verify.Result) {
 		r.Verdict, r.Reasons = verify.Inconsistent, []string{fmt.Sprintf("%d records are missing", f.Missing), fmt.Sprintf("%d records are corrupt", f.Corrupt)}
 	case c.Windows == 0:
 		r.Verdict, r.Reasons, c.Percent = verify.Inconclusive, []string{"nothing was read"}, 0
+	case w.behind > 0:
+		r.Verdict, r.Reasons = verify.Inconclusive, []string{fmt.Sprintf("the source held %d records behind the scope", w.behind)}
 	case len(c.Uncovered) > 0:
 		r.Verdict, r.Reasons = verify.Inconclusive, []string{fmt.Sprintf("%d ranges were not judged", len(c.Uncovered))}
 	default:

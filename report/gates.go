@@ -18,6 +18,7 @@ func (r *Report) ownGates() []Gate {
 	whole := c.Inconclusive == 0 && len(c.Uncovered) == 0 && c.Windows == c.Consistent+c.Inconsistent
 	stock := r.Scope.Decoders == "stock"
 	return []Gate{
+		r.scopeGate(),
 		{Name: "differences", Pass: differences(r.Findings) == 0, Data: true,
 			Value: fmt.Sprintf("%s records", grouped(differences(r.Findings))), Limit: "0 records",
 			Message: "missing, extra, corrupt, reordered or misrouted"},
@@ -27,13 +28,46 @@ func (r *Report) ownGates() []Gate {
 			Message: "every source record is accounted for"},
 		{Name: "order", Pass: o.Violations == 0 && o.Coverage == "all", Data: true,
 			Value: fmt.Sprintf("%s of keys, %s violations", o.Coverage, grouped(o.Violations)), Limit: "all of keys, 0 violations"},
-		{Name: "stragglers", Pass: r.Fence.Stragglers == 0, Data: true,
-			Value: grouped(r.Fence.Stragglers), Limit: "0", Message: "records behind the fence"},
+		r.stragglersGate(),
 		{Name: "independent", Pass: c.Independent >= 100, Data: true, Value: percent(c.Independent), Limit: "100 %",
 			Message: "of the records were read from both systems by the verification itself"},
 		{Name: "decoders", Pass: stock, Value: r.Scope.Decoders, Limit: "stock",
 			Message: "what the verification shares with the mirror"},
 	}
+}
+
+// scopeGate holds that the source held nothing more than the run looked at, but for what a
+// mirror at work had not come to yet.
+func (r *Report) scopeGate() Gate {
+	b := &r.Coverage.Beyond
+	return Gate{
+		Name: "scope", Pass: b.Known && (len(b.Parts) == 0 || b.Explained), CannotTell: !b.Known, Data: true,
+		Value: r.scopeSentence(), Limit: "all that the mirror's lag does not explain",
+		Message: "what the source held when the run began",
+	}
+}
+
+// scopeSentence says how much of the source is in scope.
+func (r *Report) scopeSentence() string {
+	n := r.Totals.SourceRecords
+	if r.Run.Kind == "quick" {
+		n = -1
+	}
+	s := r.Coverage.Beyond.Sentence(n)
+	if !r.Coverage.Beyond.Known {
+		s += "; what lies beyond was not asked for"
+	}
+	return s
+}
+
+// stragglersGate holds that nothing came behind the fence. Only a final run looks.
+func (r *Report) stragglersGate() Gate {
+	g := Gate{Name: "stragglers", Data: true, Limit: "0", Message: "records behind the fence", Value: grouped(r.Fence.Stragglers)}
+	g.CannotTell = r.Fence.Watched <= 0
+	if g.Pass = r.Fence.Stragglers == 0 && !g.CannotTell; g.CannotTell {
+		g.Value, g.Message = "not watched", "records behind the fence; only a final run watches for them"
+	}
+	return g
 }
 
 func yesNo(b bool) string {

@@ -70,6 +70,10 @@ func New(res verify.Result, f Facts) (*Report, error) {
 		DeadLetters: f.DeadLetters, Mirror: f.Mirror, Translations: f.Translations, Rollback: f.Rollback,
 		Waivers: f.Waivers, Remarks: f.Remarks, KeysRevealed: f.Keys != nil,
 	}
+	if r.Rollback.Ready && r.Verdict != verify.Consistent {
+		r.Rollback.Ready = false
+		r.Rollback.Reason = "the verdict is " + string(r.Verdict) + ": whether the target may be left is not shown; " + r.Rollback.Reason
+	}
 	if f.Retention > 0 {
 		hours := r.judgedAt().Add(f.Retention).Sub(f.Now).Round(time.Minute).Hours()
 		r.Rollback.HeadroomHours = &hours

@@ -139,12 +139,14 @@ type Rollback struct {
 
 // A Gate is one condition for going on that was evaluated.
 type Gate struct {
-	Name    string `json:"name"`
-	Pass    bool   `json:"pass"`
-	Value   string `json:"value"`
-	Limit   string `json:"limit"`
-	Data    bool   `json:"guards_data"` // it cannot be waived
-	Message string `json:"message,omitempty"`
+	Name string `json:"name"`
+	Pass bool   `json:"pass"`
+	// CannotTell: nobody has looked. Then Pass is false.
+	CannotTell bool   `json:"cannot_tell,omitempty"`
+	Value      string `json:"value"`
+	Limit      string `json:"limit"`
+	Data       bool   `json:"guards_data"` // it cannot be waived
+	Message    string `json:"message,omitempty"`
 }
 
 // A Waiver is a refusal that somebody has lifted by name, such as that of a loss.

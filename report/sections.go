@@ -68,7 +68,8 @@ func (r *Report) scopeSection() section {
 	sec := section{ID: "scope", Title: "Scope and fences", Facts: []fact{
 		{Label: "source", Line: say(data(s.Source.String()))},
 		{Label: "target", Line: say(data(s.Target.String()))},
-		{Label: "from", Line: say(data(s.From))},
+		{Label: "scope", Line: say(r.scopeSentence()), Mood: gateMood(r.scopeGate())},
+		{Label: "from", Line: r.fromLine()},
 		{Label: "to", Line: say(data(s.To))},
 		{Label: "source partitions", Line: say(fmt.Sprintf("%s, %s of them ended in scope", grouped(s.Shards), grouped(s.Closed)))},
 		{Label: "target partitions", Line: say(grouped(s.TargetPartitions))},
@@ -78,6 +79,9 @@ func (r *Report) scopeSection() section {
 	}}
 	if len(s.Partitions) > 0 {
 		sec.Notes = append(sec.Notes, say(fmt.Sprintf("Only %s of the source were asked for.", counted(len(s.Partitions), "partition"))))
+	}
+	if len(r.Coverage.Beyond.Parts) > 0 {
+		sec.Tables = append(sec.Tables, r.beyondTable())
 	}
 	for _, side := range []struct {
 		name  string
@@ -91,6 +95,28 @@ func (r *Report) scopeSection() section {
 		sec.Tables = append(sec.Tables, t)
 	}
 	return sec
+}
+
+// fromLine says where the scope begins.
+func (r *Report) fromLine() line {
+	l := say(data(r.Scope.From))
+	if !r.Scope.Start.IsZero() {
+		l = say(l, "; the workflow began to read at "+stamp(r.Scope.Start)+", what arrived before is out of scope")
+	}
+	if n := r.Coverage.BeforeStart; n > 0 {
+		l = say(l, "; "+counted(n, "record")+" of the target stood before it in the source")
+	}
+	return l
+}
+
+// beyondTable lists what the source held behind the scope.
+func (r *Report) beyondTable() table {
+	t := table{Caption: "Behind the scope, by partition of the source", Head: []string{"partition", "behind", "records", "read by the mirror", "remark"},
+		Figures: []bool{false, false, true, false, false}}
+	for _, p := range r.Coverage.Beyond.Parts {
+		t.row(gateMood(r.scopeGate()), data(p.Partition), position(p.After, "its beginning"), verify.Word(p.Count)+grouped(p.Records), yesNo(p.Seen), prose(p.Reason))
+	}
+	return t
 }
 
 func (r *Report) rangesSection() section {

@@ -201,7 +201,7 @@ func number(v *float64, unit string) string {
 func (r *Report) gatesSection() section {
 	t := table{Caption: "Gates", Head: []string{"gate", "holds", "value", "limit", "can be waived", "meaning"}}
 	for _, g := range r.Gates {
-		t.row(passMood(g.Pass), data(g.Name), yesNo(g.Pass), data(g.Value), data(g.Limit), yesNo(!g.Data), prose(g.Message))
+		t.row(gateMood(g), data(g.Name), g.holds(), data(g.Value), data(g.Limit), yesNo(!g.Data), prose(g.Message))
 	}
 	w := table{Caption: "Waivers", Head: []string{"gate", "by", "at", "reason"}, Empty: "Nothing was waived."}
 	for _, x := range r.Waivers {

@@ -49,7 +49,16 @@ func passMood(pass bool) mood {
 	return bad
 }
 
+// headline is the verdict in a sentence, with what lies beyond its scope.
 func (r *Report) headline() line {
+	l := r.verdictLine()
+	if len(r.Coverage.Beyond.Parts) > 0 {
+		l = say(l, " Scope: "+r.scopeSentence()+".")
+	}
+	return l
+}
+
+func (r *Report) verdictLine() line {
 	n := counted(r.Totals.SourceRecords, "source record")
 	switch r.Verdict {
 	case verify.Consistent:
@@ -70,11 +79,11 @@ func (r *Report) headline() line {
 func (r *Report) summary() []fact {
 	c := r.Coverage
 	facts := []fact{
+		{Label: "scope", Line: r.scopeLine(), Mood: gateMood(r.scopeGate())},
 		{Label: "workflow", Line: say(data(r.Workflow), ", ", data(r.Direction), ", run ", data(r.Run.ID), " (", data(r.Run.Kind), ", ", data(r.Run.Mode), " mode)")},
 		{Label: "source", Line: say(data(r.Scope.Source.String()))},
 		{Label: "target", Line: say(data(r.Scope.Target.String()))},
-		{Label: "scope", Line: say("from ", data(r.Scope.From), " to ", data(r.Scope.To), ", "+counted(r.Scope.Shards, "source partition")+", "+keysInScope(r.Scope.Keys))},
-		{Label: "fence", Line: r.fenceLine(), Mood: passMood(r.Fence.Stragglers == 0)},
+		{Label: "fence", Line: r.fenceLine(), Mood: gateMood(r.stragglersGate())},
 		{Label: "coverage", Line: say(fmt.Sprintf("%s of the records; windows: %s agree, %s differ, %s not judged", percent(c.Percent),
 			grouped(c.Consistent), grouped(c.Inconsistent), grouped(c.Inconclusive))), Mood: r.coverageMood()},
 		{Label: "counts", Line: r.balanceLine(), Mood: passMood(r.Totals.Balanced)},
@@ -90,6 +99,15 @@ func (r *Report) summary() []fact {
 		fact{Label: "valid until", Line: say(stamp(r.ValidUntil) + ", as of " + stamp(r.judgedAt()))},
 		fact{Label: "approved", Line: r.approvedLine()},
 		fact{Label: "root", Line: say(data(r.Root))})
+}
+
+// scopeLine says how much of the source is in scope, and between what.
+func (r *Report) scopeLine() line {
+	l := say(r.scopeSentence()+"; from ", data(r.Scope.From), " to ", data(r.Scope.To))
+	if r.Scope.Keys > 0 {
+		l = say(l, ", "+keysInScope(r.Scope.Keys))
+	}
+	return l
 }
 
 func keysInScope(n int) string {
@@ -142,32 +160,60 @@ func (r *Report) differencesLine() line {
 }
 
 func (r *Report) gatesLine() line {
-	l := line{}
-	held := 0
+	held, broken, unknown := 0, line{}, line{}
+	add := func(l line, name string) line {
+		if len(l) == 0 {
+			return say(data(name))
+		}
+		return say(l, ", ", data(name))
+	}
 	for _, g := range r.Gates {
 		switch {
 		case g.Pass:
 			held++
-		case len(l) == 0:
-			l = say(data(g.Name))
+		case g.CannotTell:
+			unknown = add(unknown, g.Name)
 		default:
-			l = say(l, ", ", data(g.Name))
+			broken = add(broken, g.Name)
 		}
 	}
-	text := fmt.Sprintf("%d of %d hold", held, len(r.Gates))
-	if len(l) == 0 {
-		return say(text)
+	out := say(fmt.Sprintf("%d of %d hold", held, len(r.Gates)))
+	if len(broken) > 0 {
+		out = say(out, "; not: ", broken)
 	}
-	return say(text+"; not: ", l)
+	if len(unknown) > 0 {
+		out = say(out, "; cannot tell: ", unknown)
+	}
+	return out
 }
 
 func (r *Report) gatesMood() mood {
+	worst := good
 	for _, g := range r.Gates {
-		if !g.Pass {
+		switch gateMood(g) {
+		case bad:
 			return bad
+		case unsure:
+			worst = unsure
 		}
 	}
-	return good
+	return worst
+}
+
+// gateMood is bad for a gate that does not hold, and unsure for one of which nobody can tell.
+func gateMood(g Gate) mood {
+	if g.CannotTell {
+		return unsure
+	}
+	return passMood(g.Pass)
+}
+
+// holds is a word for whether a gate holds.
+func (g Gate) holds() string {
+	if g.CannotTell {
+		return "cannot tell"
+	}
+	return yesNo(g.Pass)
 }
 
 func (r *Report) approvedLine() line {

@@ -89,6 +89,19 @@ type Pinned struct {
 	ConfigHash string `json:"config_hash,omitempty"`
 }
 
+// StartTime is when the workflow began to read: what arrived before is out of its scope. It
+// is zero if the workflow read all that there was.
+func (p Pinned) StartTime() time.Time {
+	if !p.StartAt.IsZero() {
+		return p.StartAt
+	}
+	t, err := time.Parse(time.RFC3339, p.Start)
+	if err != nil {
+		return time.Time{} // a word: trim-horizon or earliest
+	}
+	return t
+}
+
 // IsZero reports whether nothing was pinned yet.
 func (p Pinned) IsZero() bool { return p == Pinned{} }
 

@@ -44,9 +44,12 @@ func (r *run) scope() Scope {
 		TargetPartitions: len(r.Targets), Settle: v.Settle, WindowLimit: v.Window, ReadShare: v.ReadShare,
 		MaxSamples: v.MaxSamples, RecordTime: v.Keeps.Time, AcceptLoss: v.AcceptLoss, Decoders: v.Decoders,
 	}
+	s.Start = v.Start
 	switch {
 	case len(v.Select.After) > 0:
 		s.From = "positions"
+	case v.Start.After(v.Select.From):
+		s.From = "workflow-start"
 	case !v.Select.From.IsZero():
 		s.From = v.Select.From.UTC().Format(time.RFC3339Nano)
 	}
@@ -102,11 +105,12 @@ func (r *run) through() (out []Through) {
 		at := Through{Partition: s.ID, Position: s.Start}
 		for _, w := range s.Windows {
 			if w.Verdict != Consistent {
-				at.Oldest = w.From
+				at.Oldest = w.Arrived
 				break
 			}
 			at.Position, at.Time = w.Through, w.To
 		}
+		at.Ended = s.Ended && at.Oldest.IsZero()
 		if at.Oldest.IsZero() && !s.Done && s.pace.behind > 0 {
 			at.Oldest = time.Now().Add(-s.pace.behind)
 		}
@@ -177,10 +181,24 @@ func (r *run) count(res *Result) {
 	t.Foreign, t.Missing, t.Extra = r.Foreign, res.Findings.Missing, res.Findings.Extra
 	t.SourceRead, t.TargetRead = r.SourceGot, r.TargetGot
 	t.Balance, t.Balanced = t.balance()
-	res.Coverage.Independent = 100
-	if all := t.SourceRecords; all > 0 {
-		res.Coverage.Percent = 100 * float64(all-res.open) / float64(all)
+	c := &res.Coverage
+	c.Beyond, c.BeforeStart = r.Beyond, r.Before
+	c.Percent, c.Independent = r.coverage(t.SourceRecords, res.open)
+}
+
+// coverage is what share of the records in scope was judged, and what share was read from
+// both sides. What is gone was in scope, too: where its number is not known it is one record
+// a range, so that neither is 100 while anything is uncovered.
+func (r *run) coverage(read, open int64) (judged, independent float64) {
+	gone := int64(0)
+	for i := range r.Gaps {
+		gone += r.Gaps[i].records(r.windowed)
 	}
+	all := read + gone
+	if read == 0 {
+		return 0, 0
+	}
+	return 100 * float64(read-open) / float64(all), 100 * float64(read) / float64(all)
 }
 
 // balance is the arithmetic in words and figures.
@@ -245,6 +263,7 @@ func (r *run) verdict(res *Result) {
 	for _, g := range r.Gaps {
 		say("%s %s: %s", g.Side, g.Partition, g.Reason)
 	}
+	r.sayBeyond(say)
 	switch {
 	case r.Phase != phaseDone && !r.v.Continuous:
 		say("the run is not finished")

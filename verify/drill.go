@@ -302,7 +302,7 @@ func (d *drill) readTarget(ctx context.Context, t *targetPart, s span, toEnd boo
 // passed reports whether a live partition was read to what it held when the drill began.
 func (d *drill) passed(b bridge.Batch, began time.Time) bool {
 	n := len(b.Records)
-	return n > 0 && d.r.keyed && b.Records[n-1].Time.After(began.Add(margin)) || time.Since(began) > d.r.v.Stall
+	return n > 0 && d.r.keyed && arrivedBehind(&b.Records[n-1], &b, began.Add(margin)) || time.Since(began) > d.r.v.Stall
 }
 
 func size(recs []bridge.Record) (n int64) {
@@ -318,7 +318,7 @@ func (d *drill) scan(ctx context.Context, src bridge.Source, partition string, a
 }
 
 func (d *drill) scanFrom(ctx context.Context, src bridge.Source, partition string, start bridge.Start, fn func(bridge.Batch) bool) error {
-	reader, err := retry(ctx, func() (bridge.Reader, error) { return src.Open(ctx, partition, start) })
+	reader, err := ask(ctx, d.r.v, partition, func(ctx context.Context) (bridge.Reader, error) { return src.Open(ctx, partition, start) })
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func TestEdges(t *testing.T) {
 				w.produce(5, 3)
 				v.Final = true
 			}},
-		{name: "and is out of scope without a fence", from: memstream.Kinesis, to: memstream.Kafka, verdict: verify.Consistent,
+		{name: "and lies beyond the scope without a fence", from: memstream.Kinesis, to: memstream.Kafka, verdict: verify.Inconclusive, reason: "the source held 7 records behind the scope",
 			after: func(t *testing.T, w *world, v *verify.Verifier, dst *memstream.Stream) { w.produce(5, 3) }},
 		{name: "without a word of the mirror everything must be there", from: memstream.Kinesis, to: memstream.Kafka, verdict: verify.Inconsistent, reason: "missing on the target",
 			after: func(t *testing.T, w *world, v *verify.Verifier, dst *memstream.Stream) {

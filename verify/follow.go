@@ -3,12 +3,9 @@ package verify
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/kinesis-msk-bridge/bridge"
 )
 
 // follow reads both sides as they grow, and judges each window once it was closed for
@@ -81,13 +78,13 @@ func (r *run) judging(ctx context.Context, group *errgroup.Group) error {
 
 // judgeDue judges the windows whose time has come.
 func (r *run) judgeDue(ctx context.Context) error {
-	if r.v.Acknowledged != nil {
-		rows, err := retry(ctx, func() (map[string]bridge.Row, error) { return r.v.Acknowledged(ctx) })
+	if r.v.asksMirror() {
+		rows, err := r.rows(ctx)
 		if err != nil {
-			return fmt.Errorf("ask how far the mirror is: %w", err)
+			return err
 		}
 		r.mu.Lock()
-		r.Acked, r.acked = orMap(rows, map[string]bridge.Row{}), orMap(rows, map[string]bridge.Row{})
+		r.Acked, r.acked = rows, rows
 		r.mu.Unlock()
 	}
 	due := r.due()

@@ -29,7 +29,7 @@ func (r *run) once(ctx context.Context) error {
 		if err := r.saving(ctx, r.readBoth); err != nil {
 			return err
 		}
-		if err := r.strangers(ctx); err != nil {
+		if err := errors.Join(r.strangers(ctx), r.rolledBack(ctx), r.explain(ctx)); err != nil {
 			return err
 		}
 		if err := r.readDeadLetters(ctx, r.closedWindows(time.Time{})); err != nil {
@@ -65,13 +65,10 @@ func (r *run) fence(ctx context.Context) error {
 	if r.FenceAt.IsZero() {
 		r.FenceAt = time.Now().UTC()
 	}
-	if r.v.Acknowledged != nil && r.Acked == nil && !r.v.Final {
-		rows, err := retry(ctx, func() (map[string]bridge.Row, error) { return r.v.Acknowledged(ctx) })
+	if r.v.asksMirror() && r.Acked == nil && !r.v.Final {
+		rows, err := r.rows(ctx)
 		if err != nil {
-			return fmt.Errorf("ask how far the mirror is: %w", err)
-		}
-		if rows == nil {
-			rows = map[string]bridge.Row{}
+			return err
 		}
 		r.Acked = rows
 	}
@@ -83,6 +80,43 @@ func (r *run) fence(ctx context.Context) error {
 		}
 	}
 	return r.heads(ctx)
+}
+
+// asksMirror reports whether the mirror says how far it is.
+func (v *Verifier) asksMirror() bool { return v.Acknowledged != nil || v.Checkpoint != nil }
+
+// rows asks the mirror how far it is, by source partition.
+func (r *run) rows(ctx context.Context) (map[string]bridge.Row, error) {
+	rows, err := ask(ctx, r.v, "the mirror's checkpoint", func(ctx context.Context) (map[string]bridge.Row, error) {
+		if r.v.Acknowledged != nil {
+			return r.v.Acknowledged(ctx)
+		}
+		cp, err := r.v.Checkpoint(ctx)
+		rows := make(map[string]bridge.Row, len(cp.Rows))
+		for _, row := range cp.Rows {
+			rows[row.Partition] = row
+		}
+		cp.Rows = nil
+		r.checkpoint = cp
+		return rows, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ask how far the mirror is: %w", err)
+	}
+	return orMap(rows, map[string]bridge.Row{}), nil
+}
+
+// ends asks a side where its partitions end; nil if it cannot say.
+func (r *run) ends(ctx context.Context, side string, s bridge.Source) (map[string]bridge.Position, error) {
+	e, ok := s.(bridge.Ender)
+	if !ok {
+		return nil, nil
+	}
+	ends, err := ask(ctx, r.v, "the end of the "+side, func(ctx context.Context) (map[string]bridge.Position, error) { return e.Ends(ctx) })
+	if err != nil {
+		return nil, fmt.Errorf("ask for the end of the %s: %w", side, err)
+	}
+	return ends, nil
 }
 
 // unlisted notes partitions that the mirror has read and that are listed no more.
@@ -107,7 +141,7 @@ func (r *run) heads(ctx context.Context) error {
 
 func (r *run) head(ctx context.Context, s *sourcePart) error {
 	_, offsets := r.v.Source.(bridge.Ender)
-	gone := !offsets || !r.v.Select.From.IsZero()
+	gone := !offsets || !r.v.from().IsZero()
 	if !gone && r.chosen(s) {
 		var err error
 		if gone, err = r.headGone(ctx, r.v.Source, s.ID); err != nil {
@@ -133,6 +167,7 @@ func (r *run) readBoth(ctx context.Context) error {
 	defer func() { stop(); reporting.Wait() }()
 	group, work := errgroup.WithContext(ctx)
 	group.Go(func() error { return r.readSources(work, limits) })
+	group.Go(func() error { return r.survey(work) })
 	group.Go(func() error {
 		if r.v.Ledger != nil {
 			return r.readByLedger(work)
@@ -164,7 +199,7 @@ func (r *run) settleFence(ctx context.Context) error {
 	if !r.until.IsZero() {
 		return nil
 	}
-	if r.v.Final && r.v.Acknowledged != nil {
+	if r.v.Final && r.v.asksMirror() {
 		if err := r.drained(ctx); err != nil {
 			return err
 		}
@@ -176,12 +211,9 @@ func (r *run) settleFence(ctx context.Context) error {
 
 // reach lets the target be read up to what it holds now, at least until the given time.
 func (r *run) reach(ctx context.Context, until time.Time) error {
-	var ends map[string]bridge.Position
-	if e, ok := r.v.Target.(bridge.Ender); ok {
-		var err error
-		if ends, err = retry(ctx, func() (map[string]bridge.Position, error) { return e.Ends(ctx) }); err != nil {
-			return fmt.Errorf("ask for the end of the target: %w", err)
-		}
+	ends, err := r.ends(ctx, "target", r.v.Target)
+	if err != nil {
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -197,12 +229,9 @@ func (r *run) reach(ctx context.Context, until time.Time) error {
 func (r *run) drained(ctx context.Context) error {
 	deadline := time.Now().Add(r.v.Drain)
 	for {
-		rows, err := retry(ctx, func() (map[string]bridge.Row, error) { return r.v.Acknowledged(ctx) })
+		rows, err := r.rows(ctx)
 		if err != nil {
-			return fmt.Errorf("ask how far the mirror is: %w", err)
-		}
-		if rows == nil {
-			rows = map[string]bridge.Row{}
+			return err
 		}
 		r.mu.Lock()
 		r.Acked, r.acked = rows, rows
@@ -266,14 +295,14 @@ func (r *run) watch(ctx context.Context) error {
 }
 
 func (r *run) straggle(ctx context.Context, s *sourcePart) error {
-	reader, err := retry(ctx, func() (bridge.Reader, error) {
+	reader, err := ask(ctx, r.v, "source "+s.ID, func(ctx context.Context) (bridge.Reader, error) {
 		return r.v.Source.Open(ctx, s.ID, bridge.Start{After: s.Through, Tip: r.FenceAt})
 	})
 	if err != nil {
 		return err
 	}
 	for {
-		b, err := retry(ctx, func() (bridge.Batch, error) { return reader.Read(ctx) })
+		b, err := ask(ctx, r.v, "source "+s.ID, reader.Read)
 		if err != nil {
 			return errors.Join(err, reader.Close())
 		}

@@ -22,22 +22,24 @@ type pace struct {
 	// idle is for how long reads have brought nothing although there is more.
 	idle    time.Duration
 	through bridge.Position
-	end     bridge.Position // where reading ends, zero if that is not known
+	end     bridge.Position         // where reading ends, zero if that is not known
+	open    *bridge.OpenTransaction // that keeps the rest from being read
+	told    bool                    // that it is stalled
 
 	bytes, records int64
 	first, last    time.Time // of the records
 }
 
-// begin notes that a read begins.
+// begins notes that a read begins.
 func (r *run) begins(p *pace) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.since = time.Now()
 }
 
-// ends notes what a read has brought. It is an error if there should have been more for too
+// ended notes what a read has brought. It is an error if there should have been more for too
 // long: a service that answers and gives nothing holds a run up as well as one that fails.
-func (r *run) ends(p *pace, b bridge.Batch, err error) error {
+func (r *run) ended(p *pace, b bridge.Batch, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -52,7 +54,7 @@ func (r *run) ends(p *pace, b bridge.Batch, err error) error {
 	}
 	ahead := p.end.After(b.Through)
 	moved := len(b.Records) > 0 || b.Through.After(p.through) || b.Ended || b.Behind == 0 && !ahead
-	p.through = b.Through
+	p.through, p.open = b.Through, b.Open
 	if b.Behind >= 0 && b.Behind <= max(r.v.Settle, leastBehind) {
 		p.tip = now
 	}
@@ -61,15 +63,19 @@ func (r *run) ends(p *pace, b bridge.Batch, err error) error {
 	}
 	if n := len(b.Records); n > 0 {
 		if p.records += int64(n); p.first.IsZero() {
-			p.first = b.Records[0].Time
+			p.first = arrival(&b.Records[0])
 		}
-		p.last = b.Records[n-1].Time
+		p.last = arrival(&b.Records[n-1])
 	}
 	if moved {
 		p.idle = 0
 		return nil
 	}
-	if p.idle += spent; p.idle > r.v.Stall && !r.v.Continuous {
+	p.idle += spent
+	if b.Open != nil && p.idle >= r.v.Settle && !r.v.Continuous {
+		return openError(b.Open)
+	}
+	if p.idle > r.v.Stall && !r.v.Continuous {
 		return fmt.Errorf("stalled for %s: it gives nothing, and its end is ahead: %w", r.v.Stall, bridge.ErrRefused)
 	}
 	return nil
@@ -87,16 +93,21 @@ func (p *pace) stalled(now time.Time) (time.Duration, bool) {
 	return idle, idle > stalledAfter
 }
 
+// offsets is how many offsets are left, if the end is known as one.
+func (p *pace) offsets() (int64, bool) {
+	end, err1 := p.end.Offset()
+	at, err2 := p.through.Offset()
+	return max(end-at, 0), err1 == nil && err2 == nil && !p.end.IsZero() && len(p.end.Seq) < 20
+}
+
 // left is how many bytes are still to be read, as far as they were like those before: by
 // offsets where there are any, else by time.
 func (p *pace) left() (int64, bool) {
 	if p.records == 0 {
 		return 0, !p.tip.IsZero() && p.behind == 0 && p.end.IsZero()
 	}
-	end, err1 := p.end.Offset()
-	at, err2 := p.through.Offset()
-	if !p.end.IsZero() && err1 == nil && err2 == nil && p.end.Seq != "" && len(p.end.Seq) < 20 {
-		return max(end-at, 0) * p.bytes / p.records, true
+	if n, ok := p.offsets(); ok {
+		return n * p.bytes / p.records, true
 	}
 	if p.behind == 0 {
 		return 0, true
@@ -118,7 +129,9 @@ type side struct {
 func (s *side) add(p *pace, done bool) {
 	s.bytes += p.bytes
 	s.parts++
-	s.byTime = s.byTime || p.end.IsZero()
+	if _, ok := p.offsets(); !ok && !done {
+		s.byTime = true
+	}
 	if done {
 		s.known++
 		return

@@ -5,10 +5,39 @@ import (
 	"time"
 )
 
-// report tells the hook from time to time what was read, until ctx ends.
+// report tells the hook and the log from time to time how reading goes, until ctx ends.
 func (r *run) report(ctx context.Context) {
-	for r.v.Hooks.Progress != nil && pause(ctx, r.v.ProgressEvery) == nil {
-		r.v.Hooks.Progress(r.progress())
+	for pause(ctx, r.v.ProgressEvery) == nil {
+		p := r.progress()
+		r.warnStalls()
+		if r.v.Hooks.Progress != nil {
+			r.v.Hooks.Progress(p)
+		}
+	}
+}
+
+// warnStalls logs each partition that has begun to give nothing, once until it gives again.
+func (r *run) warnStalls() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	warn := func(side, id string, p *pace, done bool) {
+		idle, is := p.stalled(now)
+		if p.told = is && !done && p.told; !is || done || p.told {
+			return
+		}
+		p.told = true
+		args := []any{"side", side, "partition", id, "for", idle.Round(time.Second).String()}
+		if p.open != nil {
+			args = append(args, "reason", openError(p.open).Error())
+		}
+		r.v.Logger.Warn("a partition gives nothing although its end is ahead", args...)
+	}
+	for _, s := range r.Sources {
+		warn("source", s.ID, &s.pace, s.Done)
+	}
+	for _, t := range r.Targets {
+		warn("target", t.ID, &t.pace, t.Done)
 	}
 }
 
@@ -49,7 +78,9 @@ func (r *run) progress() Progress {
 	var there, here time.Duration
 	p.SourceLeft, there = source.eta(now.Sub(r.readingSince))
 	p.TargetLeft, here = target.eta(now.Sub(r.readingSince))
-	p.Left = max(there, here)
+	if p.Left = max(there, here); p.Stalls > 0 {
+		p.Left = 0 // nobody can tell when a partition that gives nothing goes on
+	}
 	p.Findings, p.Through = r.findings(), r.through()
 	if r.v.Continuous {
 		sweep := r.Swept.Sweep

@@ -14,12 +14,12 @@ func (r *run) quick(ctx context.Context) error {
 	if err := r.fence(ctx); err != nil {
 		return err
 	}
-	ends := map[string]bridge.Position(nil)
-	if e, ok := r.v.Source.(bridge.Ender); ok {
-		var err error
-		if ends, err = retry(ctx, func() (map[string]bridge.Position, error) { return e.Ends(ctx) }); err != nil {
-			return fmt.Errorf("ask for the end of the source: %w", err)
-		}
+	ends, err := r.ends(ctx, "source", r.v.Source)
+	if err != nil {
+		return err
+	}
+	if err := r.survey(ctx); err != nil {
+		return err
 	}
 	for _, s := range r.Sources {
 		if err := r.quickSource(ctx, s, ends); err != nil {
@@ -61,7 +61,7 @@ func (r *run) quickSource(ctx context.Context, s *sourcePart, ends map[string]br
 	if row.Position.IsZero() {
 		return nil
 	}
-	reader, err := retry(ctx, func() (bridge.Reader, error) {
+	reader, err := ask(ctx, r.v, "source "+s.ID, func(ctx context.Context) (bridge.Reader, error) {
 		return r.v.Source.Open(ctx, s.ID, bridge.Start{After: row.Position, Tip: row.Tip})
 	})
 	if errors.Is(err, bridge.ErrGap) || errors.Is(err, bridge.ErrMissing) {

@@ -99,10 +99,13 @@ type Scope struct {
 	Target     bridge.Identity `json:"target"`
 	Keymap     string          `json:"keymap"`
 	Format     string          `json:"format"`     // of the target: header, raw, kpl, envelope, none
-	From       string          `json:"from"`       // workflow-start, a time, or positions
+	From       string          `json:"from"`       // beginning, workflow-start, a time, or positions
 	To         string          `json:"to"`         // fence, a time, or positions
 	Partitions []string        `json:"partitions"` // of the source; empty means all
 	Keys       int             `json:"keys"`       // how many keys were chosen; 0 means all
+	// Start is when the workflow began to read: what arrived before is out of scope. Zero
+	// if it read all that there was.
+	Start time.Time `json:"start,omitzero"`
 	// Shards counts the source partitions in scope, Closed those that ended in it,
 	// TargetPartitions those of the target.
 	Shards           int           `json:"shards"`
@@ -144,12 +147,17 @@ type Coverage struct {
 	Inconsistent int `json:"inconsistent"`
 	Inconclusive int `json:"inconclusive"`
 	// Percent is the share of windows that got a verdict other than inconclusive, by
-	// records; 100 only if it is all of them.
+	// records; 100 only if it is all of them, and nothing in scope is gone.
 	Percent float64 `json:"percent"`
-	// Independent is the share of records that verify read itself from both systems.
+	// Independent is the share of records in scope that verify read itself from both
+	// systems; 100 only if nothing in scope is gone.
 	Independent float64 `json:"independent_pct"`
 	// Uncovered lists every range that was not judged, with its reason.
 	Uncovered []Uncovered `json:"uncovered,omitempty"`
+	// Beyond is what the source held behind the scope when the run began.
+	Beyond Beyond `json:"beyond,omitzero"`
+	// BeforeStart counts records of the target that stood before the scope in the source.
+	BeforeStart int64 `json:"target_records_before_start,omitempty"`
 }
 
 // An Uncovered is a range that could not be judged.
@@ -272,8 +280,10 @@ type Through struct {
 	Partition string          `json:"partition"`
 	Position  bridge.Position `json:"position"`
 	Time      time.Time       `json:"time,omitzero"` // of the record there
-	// Oldest is the time of the oldest record known behind it; zero if there is none.
+	// Oldest is when the oldest record known behind it arrived; zero if there is none.
 	Oldest time.Time `json:"oldest_unverified,omitzero"`
+	// Ended: the partition gets no more records, and all of them are verified.
+	Ended bool `json:"ended,omitempty"`
 }
 
 // Lag is how old the oldest record is that is not verified; zero if all are.

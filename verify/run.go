@@ -71,7 +71,8 @@ type run struct {
 	main         *run      // whose sweep this is; nil for a run of its own
 	again        *run      // the sweep at work; nil if there is none
 	targetEnds   map[string]bridge.Position
-	entries      *entries // of the ledger; nil if it is to be read anew
+	entries      *entries          // of the ledger; nil if it is to be read anew
+	checkpoint   bridge.Checkpoint // as it was last read, without its rows
 }
 
 // A book is what a run knows, as it is saved.
@@ -95,7 +96,7 @@ type book struct {
 	Unknown   map[string]bool // source partitions that the target knows and nobody listed
 	Strays    []stray
 	Foreign   int64
-	Beyond    int64
+	Ahead     int64
 	Gaps      []Uncovered
 	Confirmed []Finding
 	Sampled   map[Class]int // how many of each class are among them
@@ -111,6 +112,12 @@ type book struct {
 	Judged    int             // rounds of a continuous run
 	Told      map[uint64]bool // differences that a continuous run has told
 	Swept     sweepState
+	// Beyond is what the source held behind the scope at SurveyedAt. Before counts records
+	// of the target from before the scope.
+	Beyond     Beyond
+	SurveyedAt time.Time
+	Before     int64
+	Farthest   map[string]bridge.Position // behind the scope, named by the target
 }
 
 // A stray is a record of the target without a coordinate of this workflow's source.
@@ -138,7 +145,7 @@ func (v *Verifier) begin(ctx context.Context) (*run, error) {
 	r.book = book{
 		Version: bookVersion, ID: v.ID, StartedAt: time.Now().UTC(), Marks: watermarks{}, Lows: map[pair]bridge.Position{},
 		Bitmaps: map[string]*bitmap{}, Tables: map[string]*orderTable{}, Overflow: map[Class]int64{}, Unknown: map[string]bool{}, Sampled: map[Class]int{},
-		Told: map[uint64]bool{}, Heads: map[pair]head{},
+		Told: map[uint64]bool{}, Heads: map[pair]head{}, Farthest: map[string]bridge.Position{},
 	}
 	for _, k := range v.Select.Keys {
 		if r.keys == nil {
@@ -147,10 +154,10 @@ func (v *Verifier) begin(ctx context.Context) (*run, error) {
 		r.keys[r.canon.keyHash(k)] = true
 	}
 	var err error
-	if r.source, err = retry(ctx, func() (bridge.Identity, error) { return v.Source.Identity(ctx) }); err != nil {
+	if r.source, err = ask(ctx, v, "the source", v.Source.Identity); err != nil {
 		return nil, err
 	}
-	if r.target, err = retry(ctx, func() (bridge.Identity, error) { return v.Target.Identity(ctx) }); err != nil {
+	if r.target, err = ask(ctx, v, "the target", v.Target.Identity); err != nil {
 		return nil, err
 	}
 	r.Source, r.Target = r.source, r.target
@@ -170,7 +177,7 @@ func (v *Verifier) begin(ctx context.Context) (*run, error) {
 
 // listSource adds partitions that are new. The caller does not hold the lock.
 func (r *run) listSource(ctx context.Context) error {
-	parts, err := retry(ctx, func() ([]bridge.Partition, error) { return r.v.Source.Partitions(ctx) })
+	parts, err := ask(ctx, r.v, "the list of the source", r.v.Source.Partitions)
 	if err != nil {
 		return fmt.Errorf("list the source: %w", err)
 	}
@@ -198,7 +205,7 @@ func (r *run) strangers(ctx context.Context) error {
 	if n == 0 {
 		return nil
 	}
-	parts, err := retry(ctx, func() ([]bridge.Partition, error) { return r.v.Source.Partitions(ctx) })
+	parts, err := ask(ctx, r.v, "the list of the source", r.v.Source.Partitions)
 	if err != nil {
 		return fmt.Errorf("list the source again: %w", err)
 	}
@@ -238,7 +245,7 @@ func (r *run) chosen(s *sourcePart) bool {
 
 // listTarget adds partitions that are new, and returns an error only if it cannot list.
 func (r *run) listTarget(ctx context.Context) error {
-	parts, err := retry(ctx, func() ([]bridge.Partition, error) { return r.v.Target.Partitions(ctx) })
+	parts, err := ask(ctx, r.v, "the list of the target", r.v.Target.Partitions)
 	if err != nil {
 		return fmt.Errorf("list the target: %w", err)
 	}

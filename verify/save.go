@@ -125,6 +125,7 @@ func (r *run) adopt(kept book) {
 	r.Marks, r.Lows = orMap(r.Marks, blank.Marks), orMap(r.Lows, blank.Lows)
 	r.Bitmaps, r.Tables = orMap(r.Bitmaps, blank.Bitmaps), orMap(r.Tables, blank.Tables)
 	r.Sampled, r.Told = orMap(r.Sampled, blank.Sampled), orMap(r.Told, blank.Told)
+	r.Farthest = orMap(r.Farthest, blank.Farthest)
 	r.Overflow, r.Unknown = orMap(r.Overflow, blank.Overflow), orMap(r.Unknown, blank.Unknown)
 	for _, s := range r.Sources {
 		r.index(s)

@@ -12,7 +12,8 @@ import (
 // A prepared record is what a run keeps of one while it books it.
 type prepared struct {
 	at      bridge.Position // in the source
-	time    time.Time
+	time    time.Time       // the record's own
+	arrived time.Time       // by the service's clock; time if the service does not say
 	content digest
 	digest  digest // the content bound to its coordinate
 	size    int64
@@ -40,10 +41,10 @@ func (r *run) limits(ctx context.Context) (map[string]limit, error) {
 	v := r.v
 	until := r.FenceAt
 	ends := map[string]bridge.Position(nil)
-	if e, ok := v.Source.(bridge.Ender); ok && !v.Continuous {
+	if !v.Continuous {
 		var err error
-		if ends, err = retry(ctx, func() (map[string]bridge.Position, error) { return e.Ends(ctx) }); err != nil {
-			return nil, fmt.Errorf("ask for the end of the source: %w", err)
+		if ends, err = r.ends(ctx, "source", v.Source); err != nil {
+			return nil, err
 		}
 	}
 	out := map[string]limit{}
@@ -51,6 +52,7 @@ func (r *run) limits(ctx context.Context) (map[string]limit, error) {
 		l := limit{until: until}
 		if end, ok := ends[s.ID]; ok {
 			l = limit{set: true, at: end}
+			r.cutBack(s, end)
 		}
 		if row, ok := r.acked[s.ID]; r.acked != nil && !v.Final && !v.Continuous {
 			if !ok || !l.set || l.at.After(row.Position) {
@@ -66,6 +68,33 @@ func (r *run) limits(ctx context.Context) (map[string]limit, error) {
 		out[s.ID] = l
 	}
 	return out, nil
+}
+
+// cutBack notes a source partition that ends before what the mirror has acknowledged: it was
+// cut back, or another one was put in its place.
+func (r *run) cutBack(s *sourcePart, end bridge.Position) {
+	row, ok := r.acked[s.ID]
+	if !ok || !r.chosen(s) || !row.Position.After(end) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.uncovered(Uncovered{Side: "source", Partition: s.ID, After: end, Through: row.Position, Class: Unverifiable,
+		Reason: "it ends before what the mirror has acknowledged: its log was cut back"})
+}
+
+// from is the time at which the scope begins: that of the range, or where the workflow began
+// to read if that was later.
+func (v *Verifier) from() time.Time {
+	if v.Start.After(v.Select.From) {
+		return v.Start
+	}
+	return v.Select.From
+}
+
+// pinned reports whether the scope of a partition begins where the workflow began to read.
+func (v *Verifier) pinned(partition string) bool {
+	return v.Select.After[partition].IsZero() && v.Start.After(v.Select.From)
 }
 
 // readSource reads one source partition up to its limit and books it. An error ends the
@@ -140,7 +169,7 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 	}
 	start := bridge.Start{After: s.Through}
 	if s.Through.IsZero() {
-		start.After, start.At = r.v.Select.After[s.ID], r.v.Select.From
+		start.After, start.At = r.v.Select.After[s.ID], r.v.from()
 		r.mu.Lock()
 		s.Start = start.After
 		r.mu.Unlock()
@@ -148,7 +177,12 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 			start.At = time.Time{}
 		}
 	}
-	reader, err := retry(ctx, func() (bridge.Reader, error) { return r.v.Source.Open(ctx, s.ID, start) })
+	if s.Through.IsZero() && r.v.pinned(s.ID) {
+		if err := r.oldest(ctx, s); err != nil {
+			return err
+		}
+	}
+	reader, err := r.open(ctx, r.v.Source, "source "+s.ID, s.ID, start, &s.pace)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", s.ID, err)
 	}
@@ -166,7 +200,7 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 		if err != nil {
 			return errors.Join(fmt.Errorf("read %s: %w", s.ID, err), reader.Close())
 		}
-		recs, over := r.within(b.Records, l)
+		recs, over := r.within(&b, l)
 		list = list[:0]
 		for i := range recs {
 			p := r.prepare(d, s.ID, &recs[i])
@@ -179,6 +213,41 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 	}
 }
 
+// oldest notes the oldest record that a source partition still holds. One from before the
+// workflow's start proves that nothing behind the start has expired.
+func (r *run) oldest(ctx context.Context, s *sourcePart) error {
+	reader, err := r.open(ctx, r.v.Source, "source "+s.ID, s.ID, bridge.Start{}, &s.pace)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", s.ID, err)
+	}
+	for {
+		b, err := r.readOn(ctx, reader, &s.pace)
+		if err != nil {
+			return errors.Join(fmt.Errorf("read %s: %w", s.ID, err), reader.Close())
+		}
+		if len(b.Records) == 0 && b.Behind != 0 && !b.Ended {
+			continue
+		}
+		r.mu.Lock()
+		if len(b.Records) > 0 {
+			s.Oldest = b.Records[0].Position.Clone()
+		}
+		s.pace = pace{}
+		r.mu.Unlock()
+		return reader.Close()
+	}
+}
+
+// open begins to read a partition.
+func (r *run) open(ctx context.Context, side bridge.Source, what, partition string, start bridge.Start, p *pace) (bridge.Reader, error) {
+	r.begins(p)
+	reader, err := ask(ctx, r.v, what, func(ctx context.Context) (bridge.Reader, error) { return side.Open(ctx, partition, start) })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.since = time.Time{}
+	return reader, err
+}
+
 // readOn reads one page, again if that failed for now, but not for ever.
 func (r *run) readOn(ctx context.Context, reader bridge.Reader, p *pace) (bridge.Batch, error) {
 	if r.main != nil {
@@ -187,32 +256,25 @@ func (r *run) readOn(ctx context.Context, reader bridge.Reader, p *pace) (bridge
 		}
 	}
 	r.begins(p)
-	began := time.Now()
-	b, err := retry(ctx, func() (bridge.Batch, error) {
-		b, err := reader.Read(ctx)
-		if err != nil && bridge.Retryable(err) && !r.v.Continuous && time.Since(began) > r.v.Stall {
-			return b, fmt.Errorf("stalled for %s: %s: %w", r.v.Stall, err, bridge.ErrRefused)
-		}
-		return b, err
-	})
-	return b, r.ends(p, b, err)
+	b, err := ask(ctx, r.v, "a read", reader.Read)
+	return b, r.ended(p, b, err)
 }
 
 // within cuts off what is behind the limit; over says that it was reached.
-func (r *run) within(recs []bridge.Record, l limit) (in []bridge.Record, over bool) {
+func (r *run) within(b *bridge.Batch, l limit) (in []bridge.Record, over bool) {
 	to := r.v.Select.To
-	for i := range recs {
-		rec := &recs[i]
+	for i := range b.Records {
+		rec := &b.Records[i]
 		switch {
 		case l.set && rec.Position.After(l.at):
-			return recs[:i], true
-		case !l.set && !l.until.IsZero() && rec.Time.After(l.until):
-			return recs[:i], true
-		case !to.IsZero() && rec.Time.After(to):
-			return recs[:i], true
+			return b.Records[:i], true
+		case !l.set && arrivedBehind(rec, b, l.until):
+			return b.Records[:i], true
+		case !to.IsZero() && arrival(rec).After(to):
+			return b.Records[:i], true
 		}
 	}
-	return recs, false
+	return b.Records, false
 }
 
 // prepare computes what is booked of a source record: as it should stand on the target.
@@ -221,7 +283,7 @@ func (r *run) prepare(d *digester, partition string, rec *bridge.Record) prepare
 	if route, err := r.v.Keys.Route(rec); err == nil {
 		key = route.Key
 	}
-	p := prepared{at: rec.Position, time: rec.Time, key: d.keyHash(key)}
+	p := prepared{at: rec.Position, time: rec.Time, arrived: arrival(rec), key: d.keyHash(key)}
 	p.cell = cellOf(p.key)
 	// What came from the target is home, and what no reader is given was never to be carried.
 	p.dropped = rec.Origin.Stream == r.targetName || rec.Refused != nil && errors.Is(rec.Refused, bridge.ErrDropped)
@@ -287,7 +349,7 @@ func (r *run) bookRecord(s *sourcePart, p *prepared, now time.Time) {
 	}
 	w := r.growing(s)
 	if w.First.IsZero() {
-		w.First, w.From = p.at.Clone(), p.time
+		w.First, w.From, w.Arrived = p.at.Clone(), p.time, p.arrived
 	}
 	if s.First.IsZero() {
 		s.First = w.First
@@ -304,7 +366,7 @@ func (r *run) bookRecord(s *sourcePart, p *prepared, now time.Time) {
 	}
 	s.Through, s.LastRecord = p.at, p.at
 	w.Through = p.at
-	if w.Source.N >= int64(r.v.WindowRecords) || p.time.Sub(w.From) > r.v.Window {
+	if w.Source.N >= int64(r.v.WindowRecords) || p.arrived.Sub(w.Arrived) > r.v.Window {
 		s.Through = p.at.Clone()
 		w.Through = s.Through
 		w.ClosedAt = now

@@ -68,9 +68,7 @@ func (r *run) followTarget(ctx context.Context, t *targetPart) error {
 	if t.Done {
 		return nil
 	}
-	reader, err := retry(ctx, func() (bridge.Reader, error) {
-		return r.v.Target.Open(ctx, t.ID, bridge.Start{After: t.Through, Tip: t.SeenAt})
-	})
+	reader, err := r.open(ctx, r.v.Target, "target "+t.ID, t.ID, bridge.Start{After: t.Through, Tip: t.SeenAt}, &t.pace)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", t.ID, err)
 	}
@@ -111,7 +109,7 @@ func (r *run) probeHead(ctx context.Context, t *targetPart) error {
 
 // headGone reports whether offset 1 is no longer kept although later ones are.
 func (r *run) headGone(ctx context.Context, s bridge.Source, partition string) (bool, error) {
-	reader, err := retry(ctx, func() (bridge.Reader, error) {
+	reader, err := ask(ctx, r.v, "the beginning of "+partition, func(ctx context.Context) (bridge.Reader, error) {
 		return s.Open(ctx, partition, bridge.Start{After: bridge.OffsetPosition(0)})
 	})
 	var gap *bridge.GapError
@@ -169,7 +167,7 @@ func (r *run) reached(t *targetPart, b bridge.Batch) bool {
 		return ok && !end.After(t.Through)
 	}
 	n := len(b.Records)
-	return n > 0 && r.keyed && b.Records[n-1].Time.After(r.until.Add(margin))
+	return n > 0 && r.keyed && arrivedBehind(&b.Records[n-1], &b, r.until.Add(margin))
 }
 
 // place computes what is booked of a record of the target.
@@ -424,7 +422,10 @@ func (r *run) bookPlaced(a *passage, after bridge.Position, p *placed) {
 		return
 	}
 	if i < 0 {
-		r.Beyond++
+		r.Ahead++
+		if p.at.After(r.Farthest[s.ID]) {
+			r.Farthest[s.ID] = p.at.Clone()
+		}
 		return
 	}
 	t.count(p)
@@ -453,11 +454,20 @@ func (r *run) below(s *sourcePart, at bridge.Position) bool {
 	if !s.headless || at.After(s.Through) || !s.First.IsZero() && !s.First.After(at) {
 		return false
 	}
-	if r.v.Select.From.IsZero() {
+	if !r.v.Select.From.IsZero() && !r.v.pinned(s.ID) || r.beforeStart(s) {
+		r.Before++
+	} else {
 		r.uncovered(Uncovered{Side: "source", Partition: s.ID, Through: at.Clone(), Class: Unverifiable,
 			Reason: "the target holds older records than the source still has"})
 	}
 	return true
+}
+
+// beforeStart reports whether what stands before the first record in scope stands before
+// the workflow's start, too: the source still holds a record from before it, so nothing in
+// between has expired. The lock is held.
+func (r *run) beforeStart(s *sourcePart) bool {
+	return r.v.pinned(s.ID) && !s.Oldest.IsZero() && (s.First.IsZero() || s.First.After(s.Oldest))
 }
 
 // occur tells first occurrences from repeats. The lock is held.

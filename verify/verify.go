@@ -120,6 +120,20 @@ type Verifier struct {
 	// to there that is not on the target is missing, one behind it is not there yet. Nil
 	// claims everything that was in the source when the run began.
 	Acknowledged func(ctx context.Context) (map[string]bridge.Row, error)
+	// Checkpoint is the mirror's checkpoint, from which the same follows. It is asked if
+	// Acknowledged is nil, and says more: whether the mirror was stopped, and how far the
+	// target reached.
+	Checkpoint func(ctx context.Context) (bridge.Checkpoint, error)
+	// Lag is how long a mirror at work may go without acknowledging anything while it is
+	// behind: the settle time or a minute, and 5 s, if zero. A negative Lag waits for no mirror.
+	// A run waits for the mirror, no longer than Drain, to acknowledge what was in the source
+	// when it began; what the mirror leaves makes the run inconclusive.
+	Lag time.Duration
+	// Start is when the workflow began to read; zero if it read all that there was. What
+	// arrived before is out of scope.
+	Start time.Time
+	// Doubt says why the mirror's checkpoint is not believed; empty if it is.
+	Doubt string
 
 	Select Selection
 	// Quick looks at ranges only. Final takes a fence of all that is in the source, waits
@@ -141,8 +155,9 @@ type Verifier struct {
 	Settle        time.Duration // 60 s if zero
 	Window        time.Duration // 15 min if zero
 	WindowRecords int           // 2^20 if zero
-	Drain         time.Duration // how long Final waits for the mirror; 10 min if zero
+	Drain         time.Duration // how long a run waits for the mirror; 10 min if zero
 	Stall         time.Duration // without a move, before a partition counts as unread; 10 min if zero
+	SurveyFor     time.Duration // how long is counted what lies beyond the scope; 30 s if zero
 	MaxSamples    int           // of each class; 10 if zero
 	DrillRecords  int           // that are held at a time; 2^20 if zero
 	OrderKeys     int           // whose order is followed in content mode; 2^20 if zero
@@ -179,6 +194,11 @@ func (v *Verifier) defaults() error {
 	setDuration(&v.Window, 15*time.Minute)
 	setDuration(&v.Drain, 10*time.Minute)
 	setDuration(&v.Stall, 10*time.Minute)
+	setDuration(&v.Lag, max(v.Settle, time.Minute)+5*time.Second)
+	setDuration(&v.SurveyFor, 30*time.Second)
+	if v.Quick {
+		v.SurveyFor = min(v.SurveyFor, 5*time.Second)
+	}
 	setDuration(&v.SaveEvery, 10*time.Second)
 	setDuration(&v.ProgressEvery, 5*time.Second)
 	setDuration(&v.SweepEvery, 6*time.Hour)
@@ -243,6 +263,11 @@ func (v *Verifier) Run(ctx context.Context) (*Result, error) {
 		err = r.follow(ctx)
 	default:
 		err = r.once(ctx)
+	}
+	var stalled *stallError
+	if errors.As(err, &stalled) && ctx.Err() == nil {
+		err = nil
+		r.giveUp(stalled)
 	}
 	if err != nil && ctx.Err() == nil {
 		return nil, fmt.Errorf("verify: %w", err)

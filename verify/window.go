@@ -25,7 +25,8 @@ type span struct{ After, Last bridge.Position }
 // A window is a run of records of one source partition, behind After up to Through.
 type window struct {
 	After, First, Through bridge.Position
-	From, To              time.Time
+	From, To              time.Time // the records' own times
+	Arrived               time.Time // when the first record arrived
 	ClosedAt              time.Time // zero while it grows
 
 	Source, Firsts, Dead, Repeats tally
@@ -105,6 +106,8 @@ type sourcePart struct {
 	// reads no further.
 	Through bridge.Position
 	First   bridge.Position // of the first record
+	// Oldest is what the source still held when reading began where the workflow did.
+	Oldest bridge.Position
 	// LastRecord is the last record read in scope.
 	LastRecord bridge.Position
 	Start      bridge.Position // the scope begins behind it

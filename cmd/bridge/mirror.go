@@ -16,6 +16,7 @@ import (
 	"github.com/kinesis-msk-bridge/bridge/mirror"
 	"github.com/kinesis-msk-bridge/bridge/state"
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
+	"github.com/kinesis-msk-bridge/bridge/verify"
 )
 
 // runOptions are the flags of mirror run.
@@ -45,6 +46,8 @@ type adapters struct {
 	connect func(ctx context.Context, s settings) (session, error)
 	// look reads what status shows, and changes nothing. The workflow was begun.
 	look func(ctx context.Context, s settings, w state.Workflow) (sighting, error)
+	// rest says what the source holds behind a checkpoint. It changes nothing.
+	rest func(ctx context.Context, s settings, w state.Workflow, cp bridge.Checkpoint) (verify.Beyond, error)
 	// witness opens both ends to be read and compared. The workflow was begun.
 	witness func(ctx context.Context, s settings, w state.Workflow) (*witness, error)
 	// letters yields the dead letters of a workflow that was begun. It changes nothing.
@@ -382,6 +385,9 @@ func (r *mirrorRun) move(stop *stopper) error {
 	return err
 }
 
+// checkpointSaved ends the reason of a mirror that was drained.
+const checkpointSaved = "the checkpoint is saved"
+
 // patience is how long a mirror that was cut may take to return.
 const patience = 5 * time.Second
 
@@ -425,7 +431,7 @@ func (r *mirrorRun) judge(stop *stopper, err error) error {
 	case !r.runner.Progress().Counts.Balanced():
 		return fmt.Errorf("the counts do not balance: %s", arithmetic(r.runner.Progress().Counts))
 	case drained != nil:
-		return fmt.Errorf("%w; the checkpoint is saved", drained)
+		return fmt.Errorf("%w; %s", drained, checkpointSaved)
 	}
 	return nil
 }

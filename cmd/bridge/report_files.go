@@ -48,7 +48,8 @@ func findResult(c *cli.Context, l *loaded) (verify.Result, error) {
 	return lastResult(l)
 }
 
-// lastResult is that of the last run that is done.
+// lastResult is that of the last run that is done and compared records. One over ranges only
+// is reported if it is named.
 func lastResult(l *loaded) (verify.Result, error) {
 	ids, err := listRuns(l)
 	if err != nil {
@@ -63,7 +64,7 @@ func lastResult(l *loaded) (verify.Result, error) {
 		if err != nil {
 			return verify.Result{}, err
 		}
-		if ok && r.State == "done" {
+		if ok && r.State == "done" && r.Kind != kindQuick {
 			return *r, nil
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/state"
+	"github.com/kinesis-msk-bridge/bridge/verify"
 )
 
 // A sighting is what can be seen of a workflow from outside.
@@ -54,7 +55,12 @@ type statusResult struct {
 	// Worst is the partition that is worst off, and why; empty if none is.
 	Worst string `json:"worst,omitempty"`
 	// Verified is the newest verify run that has said something; nil if none has.
-	Verified   *verifiedSeen  `json:"verified,omitempty"`
+	Verified *verifiedSeen `json:"verified,omitempty"`
+	// Unmirrored is what the source holds behind the checkpoint, if no running mirror was
+	// asked; nil if it is not known. UnmirroredReason says why the source could not be asked.
+	Unmirrored       *verify.Beyond `json:"unmirrored,omitempty"`
+	UnmirroredReason string         `json:"unmirrored_reason,omitempty"`
+
 	Partitions []partitionRow `json:"partitions"`
 }
 
@@ -73,7 +79,8 @@ what became of every record that was read; the partition that is worst off comes
 changes nothing. A workflow that was never started is shown without reaching for either end.
 
 Where metrics.listen is set and the mirror runs on this machine, it is asked how far each
-partition is behind and why; elsewhere only its last checkpoint is known. --watch draws one
+partition is behind and why; elsewhere only its last checkpoint is known, and the source is
+asked how much it holds behind that. --watch draws one
 screen again and again, or where there is no terminal one line, until Ctrl-C.
 
 Examples:
@@ -96,7 +103,7 @@ func (a *app) status(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	v := &viewer{settings: settings{Config: l, Log: log.With("workflow", l.Workflow)}, look: a.adapters.look, store: openState(l)}
+	v := &viewer{settings: settings{Config: l, Log: log.With("workflow", l.Workflow)}, look: a.adapters.look, rest: a.adapters.rest, store: openState(l)}
 	if c.Bool("watch") {
 		if a.json {
 			return usageHint(errors.New("--watch draws for people"), "run bridge status --output json as often as you need it")
@@ -191,6 +198,9 @@ func (s statusResult) writeFor(w io.Writer, next []string, width, height int) er
 	}
 	if s.Verified != nil {
 		line("verified", s.Verified.text(time.Now()))
+	}
+	if text := s.unmirroredText(); text != "" {
+		line("unmirrored", text)
 	}
 	line("partitions", census(s.Partitions))
 	if s.Worst != "" {

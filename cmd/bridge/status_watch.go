@@ -10,13 +10,16 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/state"
+	"github.com/kinesis-msk-bridge/bridge/verify"
 )
 
 // A viewer looks at one workflow, once or again and again.
 type viewer struct {
 	settings
 	look  func(ctx context.Context, s settings, w state.Workflow) (sighting, error)
+	rest  func(ctx context.Context, s settings, w state.Workflow, cp bridge.Checkpoint) (verify.Beyond, error) // nil asks no source
 	store state.Store
 
 	seen   sighting // the last
@@ -45,7 +48,10 @@ func (v *viewer) see(ctx context.Context, fresh time.Duration) (statusResult, er
 	}
 	res.fill(w, v.seen, time.Now())
 	res.addLive(readLive(ctx, l.Metrics.Listen, l.Workflow))
-	res.Verified, err = lastVerified(l)
+	if fresh == 0 { // a live screen would read the source again and again
+		v.addRest(ctx, &res, w)
+	}
+	res.Verified, err = lastVerified(ctx, l)
 	return res, err
 }
 

@@ -24,7 +24,8 @@ func (a *app) verifyCommand() *cli.Command {
 			Usage: "read both sides and say consistent, inconsistent or inconclusive",
 			Description: `Reads source and target by itself, joins them record by record, and says whether anything
 was lost, changed, reordered or invented. Without a range it looks at everything that the
-mirror has acknowledged. A difference is reported if it is still there after the settle
+mirror has acknowledged, and says how much more the source holds: what a mirror at work does
+not acknowledge while the run waits for it makes the run inconclusive. A difference is reported if it is still there after the settle
 time. It writes to neither side. Exit code 0 is consistent, 5 inconsistent, 6 inconclusive:
 something could not be judged.
 
@@ -169,6 +170,10 @@ func (a *app) runVerify(ctx context.Context, r *verifyRun, begin func() error) (
 	}
 	defer func() { err = errors.Join(err, unserve()) }()
 	v := ends.verifier
+	v.Lag = lagOf(w, r.options.Settle, time.Duration(r.Config.CheckpointInterval))
+	if err := r.doubt(ctx, w, v); err != nil {
+		return startError{err}
+	}
 	r.options.apply(v)
 	v.ID, v.Store, v.Logger = r.dir.id, r.dir, r.Log
 	r.Log.Info("verify begins", "run", r.dir.id)
@@ -182,6 +187,16 @@ func (a *app) runVerify(ctx context.Context, r *verifyRun, begin func() error) (
 		return err
 	}
 	return verdictError(res)
+}
+
+// doubt notes what the state says against the mirror's checkpoint.
+func (r *verifyRun) doubt(ctx context.Context, w state.Workflow, v *verify.Verifier) error {
+	if v.Checkpoint == nil || r.options.Content {
+		return nil
+	}
+	cp, err := patiently(ctx, r.Log, func() (bridge.Checkpoint, error) { return v.Checkpoint(ctx) })
+	v.Doubt = doubtOf(w, cp, time.Duration(r.Config.CheckpointInterval))
+	return err
 }
 
 // stranger stands for a workflow that was not begun: the copy is another program's.

@@ -52,7 +52,7 @@ func runFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "sweep-every", Value: 6 * time.Hour, Usage: "with --continuous: how long after the last time all that was verified is read again"},
 		&cli.DurationFlag{Name: "save-every", Value: 10 * time.Second, Usage: "how often the state of the run is saved; what was read since is read again after a crash"},
 		&cli.DurationFlag{Name: "watch-for", Value: 10 * time.Second, Usage: "with --final: how long to watch for records behind the fence"},
-		&cli.DurationFlag{Name: "drain-timeout", Value: 10 * time.Minute, Usage: "with --final: how long the mirror may take to reach the fence"},
+		&cli.DurationFlag{Name: "drain-timeout", Value: 10 * time.Minute, Usage: "how long a run waits for a mirror that goes on acknowledging; with --final, for the fence"},
 		&cli.StringSliceFlag{Name: "from", Usage: "begin at this `TIME`, or behind PARTITION=POSITION (repeat for more partitions)"},
 		&cli.StringSliceFlag{Name: "to", Usage: "end at this `TIME`, or with PARTITION=POSITION (repeat for more partitions)"},
 		&cli.StringSliceFlag{Name: "partition", Aliases: []string{"shard"}, Usage: "only this `PARTITION` of the source (repeat for more)"},
@@ -151,7 +151,8 @@ func (o verifyOptions) apply(v *verify.Verifier) {
 	v.Settle, v.Window, v.MaxSamples = o.Settle, o.Window, o.Samples
 	v.SweepEvery, v.SaveEvery = o.SweepEvery, o.SaveEvery
 	if v.Content = o.Content; o.Content {
-		v.Acknowledged, v.Ledger, v.Format = nil, nil, "none"
+		v.Acknowledged, v.Checkpoint, v.Ledger, v.Format = nil, nil, nil, "none"
+		v.Start = time.Time{}
 		v.Keeps = verify.Keeps{Nulls: v.Keeps.Nulls, Time: slices.Contains(o.Compare, "time"), Headers: slices.Contains(o.Compare, "headers")}
 		v.RecordID = recordID(o.RecordID)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -60,6 +61,13 @@ func (a *app) verifyShowCommand() *cli.Command {
 		case !ok:
 			a.answer = &answer{result: map[string]any{"run": d.id, "progress": &p}, text: says("run %s has no verdict yet: %s\n", d.id, progressText(&p))}
 			return classed{fmt.Errorf("inconclusive: the run is not finished"), errInconclusive}
+		}
+		killed, err := d.killed(c.Context, res)
+		if err != nil {
+			return err
+		}
+		if killed {
+			res.State = unfinished
 		}
 		a.answer = resultAnswer(res)
 		if going && res.State == "running" {
@@ -136,7 +144,7 @@ func (a *app) verifyList(c *cli.Context) error {
 }
 
 func rowOfRun(c *cli.Context, d *runDir) (runRow, error) {
-	row := runRow{Run: d.id, State: "unfinished"}
+	row := runRow{Run: d.id, State: unfinished}
 	res, ok, err := d.result()
 	if err != nil {
 		return row, err
@@ -147,18 +155,38 @@ func rowOfRun(c *cli.Context, d *runDir) (runRow, error) {
 	if _, err := os.Stat(filepath.Join(d.path, "run.lock")); err != nil && row.State != "running" {
 		return row, nil
 	}
-	release, err := d.lock(c.Context)
-	if errors.Is(err, bridge.ErrLocked) {
+	going, err := d.going(c.Context)
+	switch {
+	case going:
 		row.State = "running"
-		return row, nil
-	}
-	if err == nil {
-		err = release()
-	}
-	if row.State == "running" {
-		row.State = "unfinished" // its process is gone
+	case row.State == "running":
+		row.State = unfinished
 	}
 	return row, err
+}
+
+// unfinished is the state of a run whose process is gone.
+const unfinished = "unfinished"
+
+// going reports whether a process is at work on the run.
+func (d *runDir) going(ctx context.Context) (bool, error) {
+	release, err := d.lock(ctx)
+	if errors.Is(err, bridge.ErrLocked) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, release()
+}
+
+// killed reports whether a result says that its run goes on, and no process does.
+func (d *runDir) killed(ctx context.Context, res *verify.Result) (bool, error) {
+	if res.State != "running" {
+		return false, nil
+	}
+	going, err := d.going(ctx)
+	return !going && err == nil, err
 }
 
 // chosenRun is the run that the argument names.
@@ -192,7 +220,7 @@ func says(format string, args ...any) func(io.Writer) error {
 // resultAnswer is a result in either form.
 func resultAnswer(res *verify.Result) *answer {
 	next := []string{}
-	if res.State == "stopped" {
+	if res.State == "stopped" || res.State == unfinished {
 		next = append(next, "bridge verify resume "+res.Run)
 	} else if res.Verdict == verify.Inconsistent {
 		next = append(next, "bridge verify diff "+res.Run)
@@ -215,12 +243,30 @@ func sweepText(s *verify.Sweep) string {
 	return text
 }
 
+// scopeText says what part of the source a run looked at, and what lies beyond.
+func scopeText(res *verify.Result) string {
+	n := res.Totals.SourceRecords
+	if res.Kind == kindQuick {
+		n = -1
+	}
+	text := res.Coverage.Beyond.Sentence(n)
+	if s := res.Scope; !s.Start.IsZero() {
+		text += "; the workflow began to read at " + stamp(s.Start) + ", what is older is out of scope"
+	}
+	if n := res.Coverage.BeforeStart; n > 0 {
+		text += fmt.Sprintf(" (%s such records stand on the target)", grouped(n))
+	}
+	return text
+}
+
 // maxLines bounds the lists of a result as text.
 const maxLines = 20
 
 func writeResult(w io.Writer, res *verify.Result) error {
 	var b strings.Builder
+	line := func(label, text string) { writeWrapped(&b, label, text) }
 	fmt.Fprintf(&b, "VERDICT %s\n\n", res.Verdict)
+	line("scope", scopeText(res))
 	for i, why := range res.Reasons {
 		if i == maxLines {
 			fmt.Fprintf(&b, "  and %d more reasons\n", len(res.Reasons)-i)
@@ -228,7 +274,6 @@ func writeResult(w io.Writer, res *verify.Result) error {
 		}
 		fmt.Fprintf(&b, "  %s\n", why)
 	}
-	line := func(label, text string) { writeWrapped(&b, label, text) }
 	line("run", fmt.Sprintf("%s, %s, %s, %s mode", res.Run, res.Kind, res.State, res.Mode))
 	line("source", res.Scope.Source.String())
 	line("target", res.Scope.Target.String())

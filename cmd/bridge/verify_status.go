@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -14,13 +15,14 @@ type verifiedSeen struct {
 	State   string           `json:"state"`
 	Verdict verify.Verdict   `json:"verdict"`
 	Percent float64          `json:"coverage_percent"`
-	At      time.Time        `json:"at"` // when it ended, or else began
+	At      time.Time        `json:"at"`    // when it ended, or else began
+	Scope   string           `json:"scope"` // what it looked at, and what lay beyond
 	Through []verify.Through `json:"verified_through,omitempty"`
 	Sweep   *verify.Sweep    `json:"sweep,omitempty"`
 }
 
-// lastVerified is nil if there is no such run.
-func lastVerified(l *loaded) (*verifiedSeen, error) {
+// lastVerified is nil if there is no such run. A run over ranges only has verified nothing.
+func lastVerified(ctx context.Context, l *loaded) (*verifiedSeen, error) {
 	ids, err := listRuns(l)
 	if err != nil {
 		return nil, err
@@ -34,10 +36,18 @@ func lastVerified(l *loaded) (*verifiedSeen, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !ok {
+		if !ok || res.Kind == kindQuick {
 			continue
 		}
-		v := &verifiedSeen{res.Run, res.Kind, res.State, res.Verdict, res.Coverage.Percent, res.FinishedAt, res.Through, res.Sweep}
+		if killed, err := d.killed(ctx, res); err != nil {
+			return nil, err
+		} else if killed {
+			res.State = unfinished
+		}
+		v := &verifiedSeen{
+			Run: res.Run, Kind: res.Kind, State: res.State, Verdict: res.Verdict, Percent: res.Coverage.Percent, At: res.FinishedAt,
+			Scope: res.Coverage.Beyond.Sentence(res.Totals.SourceRecords), Through: res.Through, Sweep: res.Sweep,
+		}
 		if v.At.IsZero() {
 			v.At = res.StartedAt
 		}
@@ -50,9 +60,16 @@ func lastVerified(l *loaded) (*verifiedSeen, error) {
 // verified least far.
 func (v *verifiedSeen) text(at time.Time) string {
 	s := fmt.Sprintf("%s, run %s, coverage %.4g %%, %s ago", v.Verdict, v.Run, v.Percent, age(at.Sub(v.At).Seconds()))
+	if v.State == unfinished {
+		s += "; its process is gone"
+	}
+	if v.Kind != "continuous" {
+		s += "; scope " + v.Scope
+	}
 	var last *verify.Through
 	for i := range v.Through {
-		if t := &v.Through[i]; !t.Time.IsZero() && (last == nil || t.Time.Before(last.Time)) {
+		// A partition that ended and is verified to its end holds nothing back.
+		if t := &v.Through[i]; !t.Ended && !t.Time.IsZero() && (last == nil || t.Time.Before(last.Time)) {
 			last = t
 		}
 	}

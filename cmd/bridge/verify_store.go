@@ -65,7 +65,26 @@ func newRun(l *loaded, name string) (*runDir, error) {
 	return d, nil
 }
 
-// openRun finds a run by its id, or by the beginning of it; "" and "last" are the newest.
+// kindQuick is the kind of a run that compares ranges only.
+const kindQuick = "quick"
+
+// newest is the newest run that compares records, or if there is none the newest one.
+func newest(l *loaded, ids []string) (string, error) {
+	for _, id := range slices.Backward(ids) {
+		d := &runDir{path: filepath.Join(l.runsDir(), id), id: id}
+		var o verifyOptions
+		if _, err := d.readJSON(fileOptions, &o); err != nil {
+			return "", err
+		}
+		if !o.Quick {
+			return id, nil
+		}
+	}
+	return ids[len(ids)-1], nil
+}
+
+// openRun finds a run by its id, or by the beginning of it; "" and "last" are the newest
+// that compares records.
 func openRun(l *loaded, id string) (*runDir, error) {
 	ids, err := listRuns(l)
 	if err != nil {
@@ -79,7 +98,11 @@ func openRun(l *loaded, id string) (*runDir, error) {
 	}
 	switch {
 	case len(ids) > 0 && (id == "" || id == "last"):
-		found = ids[len(ids)-1:]
+		last, err := newest(l, ids)
+		if err != nil {
+			return nil, err
+		}
+		found = []string{last}
 	case len(found) == 0:
 		return nil, usageHint(fmt.Errorf("workflow %s has no verify run %q", l.Workflow, id), "bridge verify list shows those there are")
 	case len(found) > 1 && !slices.Contains(found, id):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/state"
@@ -67,8 +68,8 @@ func (p *pair) verifier(ctx context.Context, w state.Workflow) (*verify.Verifier
 	}
 	return p.compare(ctx, w, &verify.Verifier{
 		Workflow: p.Config.Workflow, Direction: p.Config.Direction, Keys: keys, Key: w.Key, Logger: p.Log,
-		DeadLetters: p.deadLetters(w), Acknowledged: p.acknowledged(w), AcceptLoss: p.Config.AcceptLoss,
-		ReadShare: float64(p.Config.Verify.ReadShare) / 1000,
+		DeadLetters: p.deadLetters(w), AcceptLoss: p.Config.AcceptLoss,
+		Checkpoint: p.checkpoint(w), Start: w.Pinned.StartTime(), ReadShare: float64(p.Config.Verify.ReadShare) / 1000,
 	})
 }
 
@@ -86,18 +87,51 @@ func sameEnds(w state.Workflow, p *pair) error {
 	return nil
 }
 
-func (p *pair) acknowledged(w state.Workflow) func(context.Context) (map[string]bridge.Row, error) {
-	return func(ctx context.Context) (map[string]bridge.Row, error) {
+func (p *pair) checkpoint(w state.Workflow) func(context.Context) (bridge.Checkpoint, error) {
+	return func(ctx context.Context) (bridge.Checkpoint, error) {
 		cp, _, err := kafkastream.ReadCheckpoint(ctx, p.kafka, w.Name, 0, w.Key)
 		if err != nil {
-			return nil, fmt.Errorf("read the checkpoint: %w", err)
+			return cp, fmt.Errorf("read the checkpoint: %w", err)
 		}
-		rows := map[string]bridge.Row{}
-		for _, r := range cp.Rows {
-			rows[r.Partition] = r
-		}
-		return rows, nil
+		return cp, nil
 	}
+}
+
+// leastLag is how long a mirror may take to start, and to acknowledge something.
+const leastLag = 10 * time.Second
+
+// lagOf is how long a run waits for a mirror that acknowledges nothing. The state says what
+// the mirror did last, and not whether it is about to start; a paused one does not go on by
+// itself.
+func lagOf(w state.Workflow, settle, interval time.Duration) time.Duration {
+	if w.Actual.Doing == doingPaused {
+		return -1
+	}
+	return max(settle, leastLag) + interval
+}
+
+// stoppedOrderly reports whether the mirror's last run ended by itself or was drained: then
+// its last checkpoint is of that moment.
+func stoppedOrderly(w state.Workflow) bool {
+	return w.Actual.Doing == doingStopped && (w.Actual.Reason == "" || strings.HasSuffix(w.Actual.Reason, checkpointSaved))
+}
+
+// doubtOf compares the state, which is not kept in the cluster, with the checkpoint, which
+// is. A cluster that was put back to an older copy has an older checkpoint than the mirror
+// saved when it stopped.
+func doubtOf(w state.Workflow, cp bridge.Checkpoint, interval time.Duration) string {
+	slack := time.Minute
+	if !cp.Clean {
+		slack = max(interval, 2*time.Second)
+	}
+	if !stoppedOrderly(w) || !cp.At.Before(w.Actual.At.Add(-slack)) {
+		return ""
+	}
+	was := "the cluster holds no checkpoint"
+	if !cp.At.IsZero() {
+		was = "the newest one in the cluster is of " + stamp(cp.At)
+	}
+	return fmt.Sprintf("the mirror stopped at %s and saved a checkpoint then, %s: the cluster was put back to an older copy", stamp(w.Actual.At), was)
 }
 
 // What of all shards together is read ahead of the ledger, in records, and the least that is
