@@ -100,3 +100,25 @@ func (s *Stamp) Judge(header, key, value []byte) (Coordinate, Provenance, Mark) 
 	}
 	return c, p, Ours
 }
+
+// Traces is what a look at a target found of a workflow.
+type Traces struct {
+	Records bool   // the target holds records, of anybody
+	Ours    bool   // a record that the workflow wrote: its tag holds
+	Copied  bool   // a record that names the workflow and whose tag does not hold
+	At      Placed // of the first record that names the workflow
+}
+
+// Add notes one record, and reports whether more need not be looked at: nothing is learned
+// behind a record of Ours, and if first is set behind the first that names the workflow.
+func (t *Traces) Add(at Placed, mark Mark, first bool) (enough bool) {
+	t.Records = true
+	if mark != Ours && mark != Copied {
+		return false
+	}
+	if !t.Ours && !t.Copied {
+		t.At = at
+	}
+	t.Ours, t.Copied = t.Ours || mark == Ours, t.Copied || mark == Copied
+	return t.Ours || first
+}

@@ -58,6 +58,7 @@ type Session struct {
 	producer *producer
 	tagger   *bridge.Tagger
 	listed   []int64 // producer ids that the task ever had
+	adopted  *adopted // set while there is no checkpoint
 	stop     context.CancelFunc
 	done     chan error
 	once     sync.Once
@@ -384,6 +385,9 @@ func (s *Session) introduce(ctx context.Context) error {
 		return foreign(s.conf.Workflow)
 	}
 	s.listed = h.producers
+	if h.checkpoint.At.IsZero() {
+		s.adopted = &adopted{ids: map[int64]bool{}}
+	}
 	if slices.Contains(s.listed, s.id) {
 		return nil
 	}
