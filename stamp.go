@@ -43,6 +43,15 @@ func NewStamp(c StampConfig) *Stamp {
 	return s
 }
 
+// Known is the source that a header names, spelled out, if it is one of StampConfig.Known; else
+// empty.
+func (s *Stamp) Known(p Provenance) string {
+	if p.Source == s.own {
+		return ""
+	}
+	return s.sources[p.Source]
+}
+
 // Append writes the header value for r, whose Origin must not be zero, behind dst.
 func (s *Stamp) Append(dst []byte, r *Record) []byte {
 	p := Provenance{

@@ -240,6 +240,9 @@ func (p *pair) prepareStream(ctx context.Context, pinned state.Pinned) error {
 // Open makes what moves the records of a workflow. The checkpoint is read once before the
 // task is taken, which writes markers into topics, and once behind it.
 func (p *pair) Open(ctx context.Context, w state.Workflow) (runner, error) {
+	if err := p.noLoop(ctx); err != nil {
+		return nil, err
+	}
 	first, err := p.withoutCheckpoint(ctx, w)
 	if err == nil && first {
 		err = p.ownPast(ctx, w)

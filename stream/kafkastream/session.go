@@ -57,7 +57,7 @@ type Session struct {
 	letters  Topic
 	producer *producer
 	tagger   *bridge.Tagger
-	listed   []int64 // producer ids that the task ever had
+	listed   []int64  // producer ids that the task ever had
 	adopted  *adopted // set while there is no checkpoint
 	stop     context.CancelFunc
 	done     chan error
