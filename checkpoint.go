@@ -36,6 +36,9 @@ type Floor struct {
 	Log Position `json:"log,omitzero"`
 	// DeadLetters holds the same for each partition of the place of dead letters.
 	DeadLetters map[string]Position `json:"dead_letters,omitempty"`
+	// At is when this was noted: nothing of the mirror's behind these positions was written
+	// before. Zero if not known.
+	At time.Time `json:"at,omitzero"`
 	// Clean: nothing was under way when this was noted, and nothing stands behind it.
 	Clean bool `json:"-"`
 }

@@ -50,6 +50,9 @@ func (u *unpacker) append(out []bridge.Record, rec *types.Record) []bridge.Recor
 		Subs:      1,
 		Time:      aws.ToTime(rec.ApproximateArrivalTimestamp).UTC().Truncate(time.Millisecond),
 	}
+	if rec.ApproximateArrivalTimestamp != nil {
+		base.Arrived = base.Time
+	}
 	if rec.PartitionKey != nil {
 		base.Key = u.key(*rec.PartitionKey)
 	}
