@@ -36,6 +36,11 @@ type Record struct {
 	// set only if the record was written by the reader's own workflow and its tag holds;
 	// on one to be written it is what the sink makes durable beside the record.
 	Origin Coordinate
+	// CameFrom is the stream that the provenance of another workflow names as its source, the
+	// String of its Identity. A source sets it only if it knows that stream (StampConfig.Known)
+	// and the format leaves it to mirrors alone to write provenance: kpl and envelope. A Kafka
+	// header can be one that a consumer copied, so there it stays empty.
+	CameFrom string
 	// Foreign says that the record carried a provenance header that names the reader's
 	// own workflow but whose tag does not hold: somebody copied it. Such a record is data.
 	Foreign bool
@@ -46,6 +51,12 @@ type Record struct {
 	// Subs is the number of user records in the Kinesis record that this one came in,
 	// 1 for a plain one.
 	Subs uint32
+}
+
+// IsBack reports whether the record came from the stream or topic named, and a mirror that
+// writes there must not carry it: its own workflow or another one brought it from there.
+func (r *Record) IsBack(target string) bool {
+	return target != "" && (r.Origin.Stream == target || r.CameFrom == target)
 }
 
 // Size is the number of bytes of key, value and headers, the measure of byte budgets.

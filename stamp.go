@@ -43,6 +43,15 @@ func NewStamp(c StampConfig) *Stamp {
 	return s
 }
 
+// Known is the source that a header names, spelled out, if it is one of StampConfig.Known; else
+// empty.
+func (s *Stamp) Known(p Provenance) string {
+	if p.Source == s.own {
+		return ""
+	}
+	return s.sources[p.Source]
+}
+
 // Append writes the header value for r, whose Origin must not be zero, behind dst.
 func (s *Stamp) Append(dst []byte, r *Record) []byte {
 	p := Provenance{
@@ -99,4 +108,26 @@ func (s *Stamp) Judge(header, key, value []byte) (Coordinate, Provenance, Mark) 
 		return c, p, Copied
 	}
 	return c, p, Ours
+}
+
+// Traces is what a look at a target found of a workflow.
+type Traces struct {
+	Records bool   // the target holds records, of anybody
+	Ours    bool   // a record that the workflow wrote: its tag holds
+	Copied  bool   // a record that names the workflow and whose tag does not hold
+	At      Placed // of the first record that names the workflow
+}
+
+// Add notes one record, and reports whether more need not be looked at: nothing is learned
+// behind a record of Ours, and if first is set behind the first that names the workflow.
+func (t *Traces) Add(at Placed, mark Mark, first bool) (enough bool) {
+	t.Records = true
+	if mark != Ours && mark != Copied {
+		return false
+	}
+	if !t.Ours && !t.Copied {
+		t.At = at
+	}
+	t.Ours, t.Copied = t.Ours || mark == Ours, t.Copied || mark == Copied
+	return t.Ours || first
 }

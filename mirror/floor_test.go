@@ -157,3 +157,42 @@ func TestTargetTrimmedInTheFirstSeconds(t *testing.T) {
 		}
 	})
 }
+
+// Nothing of the mirror's behind the floor of a checkpoint was written before the floor says,
+// also in the runs behind a crash, which have not come past what they found.
+func TestFloorSaysSinceWhen(t *testing.T) {
+	const seed = 11
+	t.Logf("seed %d", seed)
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		w := newWorld(t, seed, memstream.Kafka, memstream.Kinesis)
+		for n := range 6 {
+			w.produce(ctx, 400, 20)
+			w.crash(ctx, 40*(n+1))
+			wait(ctx, time.Hour)
+		}
+		w.catchUp(ctx)
+		w.expectClean(w.judge())
+		known, behind := 0, 0
+		for i, cp := range w.cps.History() {
+			if cp.Floor.At.IsZero() {
+				if i > 0 && len(cp.Floor.Partitions) > 0 && !w.cps.History()[i-1].Floor.At.IsZero() {
+					t.Errorf("checkpoint %d does not know since when, the one before it did", i)
+				}
+				continue
+			}
+			known++
+			for _, s := range w.dst.Everything() {
+				if s.Native || !s.Record.Position.After(cp.Floor.Partitions[s.Record.Partition]) {
+					continue
+				}
+				if behind++; s.Record.Time.Before(cp.Floor.At.Truncate(time.Millisecond)) {
+					t.Fatalf("checkpoint %d says that nothing behind its floor was written before %s, and %s of %s was at %s", i, cp.Floor.At, s.Record.Position, s.Record.Partition, s.Record.Time)
+				}
+			}
+		}
+		if known < 5 || behind == 0 {
+			t.Errorf("not exercised: %d floors, %d records behind them", known, behind)
+		}
+	})
+}

@@ -210,9 +210,9 @@ func (f *flow) pick(in []bridge.Record) ([]bridge.Record, bridge.Counts, []bridg
 		if rec.Foreign {
 			counts.Foreign++
 		}
-		// A record that came from where this workflow writes to is back home. One that
-		// came from anywhere else is data, whoever brought it here.
-		if rec.Origin.Stream == f.r.to {
+		// A record that came from where this workflow writes to is back home, whichever
+		// workflow brought it. One that came from anywhere else is data.
+		if rec.IsBack(f.r.to) {
 			counts.LoopSkipped++
 			continue
 		}

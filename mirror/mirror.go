@@ -47,6 +47,10 @@ type Mirror struct {
 	// each, and is the least that Memory can be.
 	Memory, ReadMost int64
 
+	// Fresh says that nothing on the target can be the workflow's own, because its key was
+	// made a moment ago: a start without a checkpoint then need not look.
+	Fresh bool
+
 	// Gate can hold the intake back; nil never does.
 	Gate *Gate
 

@@ -30,7 +30,7 @@ func (r *run) scan(ctx context.Context, cp bridge.Checkpoint, rows map[string]br
 		return found, nil
 	}
 	from := cp.Floor
-	from.Clean = cp.Clean
+	from.Clean = cp.Clean || cp.At.IsZero() && r.m.Fresh
 	n := 0
 	for placed, err := range sink.Tail(ctx, from) {
 		if err != nil {

@@ -317,6 +317,13 @@ func TestLoopRuleAndCopies(t *testing.T) {
 		if _, err := w.src.PutCopy(ctx, "wf", rec("0", home.String(), false), rec("1", "elsewhere", false), rec("2", home.String(), true)); err != nil {
 			t.Fatal(err)
 		}
+		// Another workflow brought one of these from the target, and one from elsewhere.
+		back, other := rec("3", "", false), rec("4", "", false)
+		back.Origin, other.Origin = bridge.Coordinate{}, bridge.Coordinate{}
+		back.CameFrom, other.CameFrom = home.String(), "elsewhere"
+		if _, err := w.src.Put(ctx, back, other); err != nil {
+			t.Fatal(err)
+		}
 		w.catchUp(ctx)
 		var got []string
 		for _, p := range w.dst.Snapshot() {
@@ -326,8 +333,8 @@ func TestLoopRuleAndCopies(t *testing.T) {
 		}
 		slices.Sort(got)
 		c := w.final().Counts
-		if !slices.Equal(got, []string{"1", "2"}) || c.LoopSkipped != 1 || c.Foreign != 1 || c.Written != 2 || !c.Balanced() {
-			t.Errorf("target holds %v, counts %+v; want 1 and 2, one skipped, one foreign", got, c)
+		if !slices.Equal(got, []string{"1", "2", "4"}) || c.LoopSkipped != 2 || c.Foreign != 1 || c.Written != 3 || !c.Balanced() {
+			t.Errorf("target holds %v, counts %+v; want 1, 2 and 4, two skipped, one foreign", got, c)
 		}
 	})
 }

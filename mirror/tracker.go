@@ -17,6 +17,7 @@ type tracker struct {
 	counts  bridge.Counts
 	ends    map[string]bridge.Position // last acknowledged place of each target partition
 	log     bridge.Position            // last place that the ledger acknowledged
+	began   time.Time                  // when the floor was noted that the run began with
 	letters map[string]bridge.Position // last acknowledged place of dead letters
 	open    []*window                  // in the order in which they began
 	index   map[string]*indexState     // by target partition
@@ -59,6 +60,7 @@ func newTracker(cp bridge.Checkpoint, found presence) *tracker {
 		counts:  cp.Counts,
 		ends:    map[string]bridge.Position{},
 		log:     cp.Floor.Log,
+		began:   cp.Floor.At,
 		letters: maps.Clone(cp.Floor.DeadLetters),
 		index:   map[string]*indexState{},
 		passing: map[string]*passing{},
@@ -96,6 +98,7 @@ func (t *tracker) await(found presence) {
 		w := t.passing[l.source]
 		if w == nil {
 			w = &passing{window: t.begin()}
+			w.window.floor.At = t.began // what was found was written before now
 			t.passing[l.source] = w
 		}
 		if there.last.After(w.until) {
@@ -178,7 +181,7 @@ func (t *tracker) begin() *window {
 
 // now is the floor if nothing is under way.
 func (t *tracker) now() bridge.Floor {
-	return bridge.Floor{Partitions: maps.Clone(t.ends), Log: t.log, DeadLetters: maps.Clone(t.letters)}
+	return bridge.Floor{Partitions: maps.Clone(t.ends), Log: t.log, DeadLetters: maps.Clone(t.letters), At: time.Now()}
 }
 
 // reached takes where the target ended a moment ago. What pages that begin from now on

@@ -286,7 +286,7 @@ func (r *run) prepare(d *digester, partition string, rec *bridge.Record) prepare
 	p := prepared{at: rec.Position, time: rec.Time, arrived: arrival(rec), key: d.keyHash(key)}
 	p.cell = cellOf(p.key)
 	// What came from the target is home, and what no reader is given was never to be carried.
-	p.dropped = rec.Origin.Stream == r.targetName || rec.Refused != nil && errors.Is(rec.Refused, bridge.ErrDropped)
+	p.dropped = rec.IsBack(r.targetName) || rec.Refused != nil && errors.Is(rec.Refused, bridge.ErrDropped)
 	p.content, p.size = d.of(key, rec)
 	p.digest = d.bind(p.content, partition, rec.Position)
 	return p

@@ -58,6 +58,7 @@ func (s *survey) checks() checks {
 	}
 	checkStores(&c, s.stores, toKafka, storesNeed(s.stream.Retention, s.topic.RetentionMs))
 	s.letters.check(&c)
+	s.checkLoop(&c)
 	if s.sampled != nil {
 		c.add("source-sample", true, levelWarn, s.sampled.Error(), "see that the source can be read; nothing is known of its records")
 		return c

@@ -24,6 +24,7 @@ type runOptions struct {
 	UntilCaughtUp    bool
 	ProgressInterval time.Duration // 0 prints no progress
 	ShutdownTimeout  time.Duration // between the first signal and the cut
+	NewKey           bool          // begin under a new key where the old one is lost
 }
 
 // settings is all that the adapters are made from.
@@ -107,6 +108,7 @@ Examples:
 			Flags: []cli.Flag{
 				&cli.BoolFlag{Name: "until-caught-up", Usage: "end once everything that was in the source at the start is on the target", EnvVars: []string{"BRIDGE_UNTIL_CAUGHT_UP"}},
 				&cli.DurationFlag{Name: "progress-interval", Value: 30 * time.Second, Usage: "how often progress is logged; 0s is never", EnvVars: []string{"BRIDGE_PROGRESS_INTERVAL"}},
+				&cli.BoolFlag{Name: "new-key", Usage: "begin under a new key where that of the workflow is lost: what it wrote before becomes foreign data, and every record of the source is written again"},
 				&cli.DurationFlag{Name: "shutdown-timeout", Value: 30 * time.Second, Usage: "how long the first signal waits for a clean end", EnvVars: []string{"BRIDGE_SHUTDOWN_TIMEOUT"}},
 			},
 		}, a.mirrorRun),
@@ -119,6 +121,7 @@ func (a *app) mirrorRun(c *cli.Context) error {
 		UntilCaughtUp:    c.Bool("until-caught-up"),
 		ProgressInterval: c.Duration("progress-interval"),
 		ShutdownTimeout:  c.Duration("shutdown-timeout"),
+		NewKey:           c.Bool("new-key"),
 	}
 	if o.ProgressInterval < 0 || o.ShutdownTimeout <= 0 {
 		return usage(errors.New("--progress-interval and --shutdown-timeout take positive durations"))
@@ -276,7 +279,11 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	if err := w.Pinned.Check(found.Pinned); err != nil {
 		return err
 	}
-	if w.Name == "" {
+	if err := r.newKey(w, found.Key); err != nil {
+		return err
+	}
+	begins := w.Name == ""
+	if begins {
 		w, err = r.begin(found)
 	} else {
 		err = r.sameKey(w, found.Key)
@@ -286,14 +293,18 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	}
 	w.Phase = state.Mirroring
 	r.limit(w.Wanted)
-	doing, reason := r.doing()
-	w.Actual = state.Actual{Doing: doing, Reason: reason, At: now()}
+	// Open is told what the last run did.
 	mirror, err := patiently(ctx, r.Log, func() (runner, error) { return ends.Open(ctx, w) })
 	if err != nil {
 		return err
 	}
+	doing, reason := r.doing()
+	w.Actual = state.Actual{Doing: doing, Reason: reason, At: now()}
 	if _, err = r.store.Swap(ctx, version, w); err != nil {
 		return err
+	}
+	if begins {
+		r.Log.Info("the workflow begins", "how", w.Decisions[0].Detail)
 	}
 	r.mark = &marker{store: r.store, log: r.Log}
 	r.runner = mirror
@@ -332,9 +343,10 @@ func (r *mirrorRun) begin(found prepared) (state.Workflow, error) {
 		if key, err = bridge.NewWorkflowKey(); err != nil {
 			return state.Workflow{}, err
 		}
-		what = "first start"
+		if what = "first start"; r.Run.NewKey {
+			what = "first start under a new key, as --new-key says"
+		}
 	}
-	r.Log.Info("the workflow begins", "how", what)
 	p := found.Pinned
 	if p.Start == "latest" && p.StartAt.IsZero() {
 		p.StartAt = now().Add(-found.Ahead).Truncate(time.Millisecond)

@@ -165,7 +165,7 @@ func (m *mover) mirror(ctx context.Context, watch *bridge.Watch) (*mirror.Mirror
 		return nil, err
 	}
 	out := &mirror.Mirror{
-		Checkpoints: m.session.Checkpoints(), Keys: keys, Start: m.Config.startTime(),
+		Checkpoints: m.session.Checkpoints(), Keys: keys, Start: m.Config.startTime(), Fresh: m.fresh(),
 		Interval: time.Duration(m.Config.CheckpointInterval), Memory: recordMemory(m.Config.Memory), UntilCaughtUp: m.settings.Run.UntilCaughtUp, Logger: m.Log, Gate: m.Gate, Hooks: m.Hooks,
 	}
 	if out.DeadLetters, err = m.openLetters(ctx, watch); err != nil {

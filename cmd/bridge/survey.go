@@ -28,6 +28,7 @@ type survey struct {
 	kafkaRTT   time.Duration
 	stores     []store
 	letters    place         // of dead letters
+	loop       string        // workflows that bring records back to the source
 	skew       time.Duration // of this machine's clock against the service's
 }
 
@@ -70,6 +71,9 @@ func (s *survey) both(ctx context.Context, p *pair, each int) error {
 		return err
 	}
 	s.letters = p.lettersPlace(ctx)
+	if err := s.lookForLoop(ctx, p); err != nil {
+		return err
+	}
 	if s.idExpiry, err = p.kafka.ExpiryOfIDs(ctx); err != nil && !errors.Is(err, bridge.ErrDenied) {
 		return err
 	}

@@ -32,6 +32,8 @@ type pair struct {
 	letters kafkastream.Topic // of dead letters; zero if they go elsewhere
 	source  bridge.Identity
 	target  bridge.Identity
+	// keyStored: the workflow's checkpoints hold its key.
+	keyStored bool
 }
 
 func connectPair(ctx context.Context, s settings) (session, error) {
@@ -143,7 +145,7 @@ func (p *pair) Prepare(ctx context.Context, pinned state.Pinned) (prepared, erro
 	out.Pinned = state.Pinned{Source: p.source, Target: p.target, Partitions: p.topic.Partitions}
 	key, found, err := kafkastream.StoredKey(ctx, p.kafka, p.Config.Workflow)
 	if found {
-		out.Key = key
+		out.Key, p.keyStored = key, true
 	}
 	return out, err
 }
@@ -243,8 +245,15 @@ func (p *pair) prepareStream(ctx context.Context, pinned state.Pinned) error {
 // Open makes what moves the records of a workflow. The checkpoint is read once before the
 // task is taken, which writes markers into topics, and once behind it.
 func (p *pair) Open(ctx context.Context, w state.Workflow) (runner, error) {
-	if _, _, err := kafkastream.ReadCheckpoint(ctx, p.kafka, w.Name, 0, w.Key); err != nil {
-		return nil, fmt.Errorf("the checkpoint: %w", err)
+	if err := p.noLoop(ctx); err != nil {
+		return nil, err
+	}
+	first, err := p.withoutCheckpoint(ctx, w)
+	if err == nil && first {
+		err = p.ownPast(ctx, w)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return &mover{pair: p, workflow: w, drained: make(chan struct{})}, nil
 }

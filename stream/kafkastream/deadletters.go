@@ -129,6 +129,9 @@ func (d *DeadLetters) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bri
 				return
 			}
 		}
+		if err := d.session.adopt(ctx); err != nil {
+			yield(bridge.Placed{}, err)
+		}
 	}
 }
 

@@ -62,6 +62,7 @@ type Session struct {
 	ends     map[partitionID]int64 // high watermarks before the fence
 	marks    map[partitionID]mark  // acknowledged before this session
 	direct   bool                  // no session stood between the checkpoint and this one
+	adopted  *adopted              // set while there is no checkpoint
 	stop     context.CancelFunc
 	done     chan error
 	once     sync.Once
@@ -396,6 +397,9 @@ func (s *Session) introduce(ctx context.Context) error {
 		return foreign(s.conf.Workflow)
 	}
 	s.listed, s.direct = h.producers, s.follows(&h)
+	if h.checkpoint.At.IsZero() {
+		s.adopted = &adopted{ids: map[int64]bool{}}
+	}
 	if slices.Contains(s.listed, s.id) {
 		return nil
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strconv"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -47,7 +49,11 @@ func (k *Sink) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bridge.Pla
 				return
 			}
 		}
-		if err := <-ended; err != nil {
+		err = <-ended
+		if err == nil {
+			err = k.session.adopt(ctx)
+		}
+		if err != nil {
 			yield(bridge.Placed{}, err)
 		}
 	}
@@ -119,9 +125,12 @@ func (k *Sink) tail(ctx context.Context, n int32, r span, found chan<- bridge.Pl
 	return nil
 }
 
-// mine reports whether this task wrote the record, and from where it had it.
+// mine reports whether this task wrote the record, and from where it had it. Without a
+// checkpoint the list of producer ids may be gone, too: the tag alone decides then, and the
+// producer id is adopted.
 func (s *Session) mine(stamp *bridge.Stamp, rec fetchedRecord) (bridge.Coordinate, bool) {
-	if !slices.Contains(s.listed, rec.ProducerID) {
+	listed := slices.Contains(s.listed, rec.ProducerID)
+	if !listed && s.adopted == nil {
 		return bridge.Coordinate{}, false
 	}
 	i := lastHeader(rec, bridge.ProvenanceHeader)
@@ -129,7 +138,43 @@ func (s *Session) mine(stamp *bridge.Stamp, rec fetchedRecord) (bridge.Coordinat
 		return bridge.Coordinate{}, false
 	}
 	origin, _, mark := stamp.Judge(rec.Headers[i].Value, rec.Key, rec.Value)
+	if mark == bridge.Ours && !listed {
+		s.adopted.add(rec.ProducerID)
+	}
 	return origin, mark == bridge.Ours
+}
+
+// adopted are producer ids that wrote records of the task and that no list names.
+type adopted struct {
+	mu  sync.Mutex
+	ids map[int64]bool
+}
+
+func (a *adopted) add(id int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ids[id] = true
+}
+
+// adopt lists the producer ids that a scan without a checkpoint found, so that a scan behind
+// the next checkpoint takes their records for the task's own, too.
+func (s *Session) adopt(ctx context.Context) error {
+	if s.adopted == nil {
+		return nil
+	}
+	s.adopted.mu.Lock()
+	ids := slices.Sorted(maps.Keys(s.adopted.ids))
+	s.adopted.mu.Unlock()
+	ids = slices.DeleteFunc(ids, func(id int64) bool { return slices.Contains(s.listed, id) })
+	if len(ids) == 0 {
+		return nil
+	}
+	all := slices.Concat(s.listed, ids)
+	if err := s.put(ctx, producersRecord, producersBody{IDs: all}); err != nil {
+		return err
+	}
+	s.listed = all
+	return nil
 }
 
 // lastHeader is the index of the last header of that name, -1 without one.

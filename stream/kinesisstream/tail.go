@@ -111,8 +111,9 @@ func (j *journal) placed(from bridge.Floor) []bridge.Placed {
 // Tail says what stands on the stream, each shard in its order. In the format Raw it joins
 // ledger and shards: what the ledger says is stored is yielded as it says, and what it
 // leaves in doubt is looked for; the answer is then told to the ledger. In the others the
-// shards are read. Before that, unless nothing can be in doubt or the ledger is empty,
-// PutTimeout passes since the sink was opened, so that a put of an older worker has had its time. Puts wait meanwhile.
+// shards are read, unless the ledger says that nothing was put behind the floor. Before that
+// PutTimeout passes since the sink was opened, so that a put of an older worker has had its
+// time. Puts wait meanwhile.
 func (s *Sink) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bridge.Placed, error] {
 	return func(yield func(bridge.Placed, error) bool) {
 		placed, err := s.recall(ctx, from)
@@ -141,6 +142,11 @@ func (s *Sink) recall(ctx context.Context, from bridge.Floor) ([]bridge.Placed, 
 		return s.reread(ctx, from)
 	}
 	j, err := s.readJournal(ctx, from.Log)
+	if head, gone := bridge.LedgerHead(err, from.Log); gone && (s.keeps(from.At) || from.Log.IsZero()) {
+		// The ledger keeps its entries for longer than the stream its records: those that are
+		// gone are older than the floor.
+		j, err = s.readJournal(ctx, head)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -156,18 +162,27 @@ func (s *Sink) recall(ctx context.Context, from bridge.Floor) ([]bridge.Placed, 
 	return j.placed(from), s.tell(ctx)
 }
 
-// reread finds the workflow's own records on the shards, by what they carry.
+// reread finds the workflow's own records on the shards, by what they carry. Behind a floor
+// there are none unless the ledger holds a put behind it, however long the shards were idle.
 func (s *Sink) reread(ctx context.Context, from bridge.Floor) (placed []bridge.Placed, err error) {
-	put, err := s.everPut(ctx)
-	if err == nil && put {
-		err = s.outlast(ctx)
-	}
-	if err != nil {
+	since, put, err := s.firstPut(ctx, from)
+	known := len(from.Partitions) > 0 || !from.Log.IsZero()
+	if err != nil || known && !put {
 		return nil, err
+	}
+	if put {
+		if err := s.outlast(ctx); err != nil {
+			return nil, err
+		}
 	}
 	shards, err := s.shardsOf(ctx, nil)
 	for _, shard := range shards {
-		tip, err := s.scanShard(ctx, shard, bridge.Start{After: from.Partitions[shard]}, false, func(r *bridge.Record) {
+		start := bridge.Start{After: from.Partitions[shard]}
+		whole := s.keeps(since)
+		if whole && known {
+			start.At = since.Add(-clockSkew)
+		}
+		tip, err := s.scanShard(ctx, shard, start, whole, func(r *bridge.Record) {
 			if !r.Origin.IsZero() {
 				placed = append(placed, bridge.Placed{Partition: shard, Position: r.Position, Origin: r.Origin, Key: r.Key})
 			}
@@ -180,13 +195,24 @@ func (s *Sink) reread(ctx context.Context, from bridge.Floor) (placed []bridge.P
 	return placed, err
 }
 
-// everPut reports whether any worker of this task wrote ahead of a put. Older ones are fenced
-// from the ledger by now, so that where it is empty none is under way.
-func (s *Sink) everPut(ctx context.Context) (bool, error) {
-	for _, err := range s.conf.Ledger.Read(ctx, bridge.Position{}) {
-		return true, err
+// firstPut tells whether any worker of this task wrote ahead of a put behind the floor, and
+// since when what it put can be on the stream; zero is not known. Older workers are fenced
+// from the ledger by now, so that without an entry none is under way.
+func (s *Sink) firstPut(ctx context.Context, from bridge.Floor) (since time.Time, put bool, err error) {
+	for e, err := range s.conf.Ledger.Read(ctx, from.Log) {
+		if _, gone := bridge.LedgerHead(err, from.Log); gone {
+			// Whether a put is among the entries that are gone is not known, only that it
+			// came behind the floor.
+			return from.At, true, nil
+		}
+		return e.Time, err == nil, err
 	}
-	return false, nil
+	return time.Time{}, false, nil
+}
+
+// keeps reports whether the stream still holds everything that was put since then.
+func (s *Sink) keeps(since time.Time) bool {
+	return !since.IsZero() && time.Since(since) < s.Info().Retention-clockSkew
 }
 
 // outlast waits until a put of an older worker has had its time.
@@ -259,7 +285,7 @@ func (s *Sink) search(ctx context.Context, doubts map[string]*doubt, from map[st
 		d.shard, d.at = "", bridge.Position{}
 	}
 	// What was put before the oldest record that is kept cannot be looked for.
-	old := time.Since(since) > s.Info().Retention-clockSkew
+	old := !s.keeps(since)
 	tips := map[string]bridge.Position{}
 	for _, shard := range shards {
 		start := bridge.Start{After: from[shard]}
@@ -312,14 +338,15 @@ func owns(shard bridge.Partition, keys []string) bool {
 
 // scanShard shows every record of one shard behind start, up to the shard's tip, and
 // returns where that is. Unless whole is known, the record at start must still be there,
-// because what stood behind it may have expired with it.
+// because what stood behind it may have expired with it. With start.At, too, nothing is looked
+// for that arrived before: a shard that was idle for long is not read from its last record on.
 func (s *Sink) scanShard(ctx context.Context, shard string, start bridge.Start, whole bool, see func(*bridge.Record)) (tip bridge.Position, err error) {
 	r := newReader(s.Client, SourceConfig{Share: 1, Aggregation: s.conf.Format.ReadBy(), Stamp: s.conf.Stamp}, shard, start)
 	r.proved = r.proved || whole
 	if err := s.readBack(ctx, "read back "+shard, func() error { return r.open(ctx) }); err != nil {
 		return tip, err
 	}
-	began := time.Now()
+	began, skipped := time.Now(), start.After.IsZero()
 	for {
 		var b bridge.Batch
 		err := s.readBack(ctx, "read back "+shard, func() (err error) {
@@ -333,12 +360,30 @@ func (s *Sink) scanShard(ctx context.Context, shard string, start bridge.Start, 
 			return tip, fmt.Errorf("look for records in doubt: %w", err)
 		}
 		for i := range b.Records {
-			see(&b.Records[i])
+			if b.Records[i].Position.After(start.After) {
+				see(&b.Records[i])
+			}
+		}
+		if n := len(b.Records); !skipped && n > 0 && !start.At.IsZero() && arrivedBefore(&b.Records[n-1], start.At) {
+			skipped = true
+			r = newReader(s.Client, r.conf, shard, bridge.Start{At: start.At})
+			if err := s.readBack(ctx, "read back "+shard, func() error { return r.open(ctx) }); err != nil {
+				return tip, err
+			}
+			continue
 		}
 		// A page that was asked for after the search began and says that nothing is behind it
 		// has shown everything that was stored before.
+		if b.Through.After(tip) {
+			tip = b.Through
+		}
 		if b.Ended || b.Behind == 0 && b.Asked.After(began) {
-			return b.Through, nil
+			return tip, nil
 		}
 	}
+}
+
+// arrivedBefore reports whether a record is known to have arrived before then.
+func arrivedBefore(r *bridge.Record, then time.Time) bool {
+	return !r.Arrived.IsZero() && r.Arrived.Before(then)
 }

@@ -133,7 +133,7 @@ func (u *unpacker) envelope(out []bridge.Record, base bridge.Record) []bridge.Re
 			r.Value = []byte{}
 		}
 		u.judge(&r, carried{provenance: recs[i].Provenance, headers: recs[i].Headers, null: recs[i].Value == nil})
-		if r.Origin.IsZero() && !u.conf.Restore {
+		if r.Origin.IsZero() && r.CameFrom == "" && !u.conf.Restore {
 			return append(out[:start], base)
 		}
 		out = append(out, r)
@@ -141,7 +141,8 @@ func (u *unpacker) envelope(out []bridge.Record, base bridge.Record) []bridge.Re
 	return out
 }
 
-// judge finds out whether the record is the workflow's own, and brings back what stood
+// judge finds out whether the record is the workflow's own, or came by another one from a
+// stream that is known, and brings back what stood
 // beside its value.
 func (u *unpacker) judge(r *bridge.Record, c carried) {
 	if len(c.provenance) == 0 {
@@ -160,6 +161,8 @@ func (u *unpacker) judge(r *bridge.Record, c carried) {
 		return
 	case bridge.Ours:
 		r.Origin = origin
+	case bridge.OtherWorkflow:
+		r.CameFrom = u.conf.Stamp.Known(p)
 	case bridge.Copied:
 		r.Foreign = true
 		if u.conf.KeepCopied {
