@@ -17,6 +17,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/kinesis-msk-bridge/bridge/internal/dynamotest"
 )
@@ -26,6 +28,7 @@ import (
 //	dynamo start                        $DYNAMO is its address
 //	dynamo create TABLE                 an empty lease table
 //	dynamo consumed TABLE STREAM SHARD N   its application has consumed N records, or "end", LATEST
+//	dynamo says TABLE SHARD CHECKPOINT [ITEM]   the lease says so; STREAM/SHARD/N is the number of the N-th record; ITEM is more of the item
 //	dynamo lease TABLE SHARD CHECKPOINT SUB   fails unless the table says so
 //	dynamo leases TABLE N               fails unless it holds that many leases; "absent"
 //	dynamo run TABLE                    the application renews its leases from now on
@@ -46,6 +49,8 @@ func cmdDynamo(ts *testscript.TestScript, neg bool, args []string) {
 		s.dynamo.Create(args[1], "leaseKey")
 	case "consumed":
 		consumed(ts, s, args)
+	case "says":
+		leaseSays(ts, s, args)
 	case "lease":
 		want := fmt.Sprintf(`"checkpoint":{"S":%q},"checkpointSubSequenceNumber":{"N":%q}`, args[3], args[4])
 		if args[3] == "record" { // lease TABLE SHARD record STREAM N SUB: AT the N-th record of the stream's shard
@@ -137,6 +142,23 @@ func consumed(ts *testscript.TestScript, s *servers, args []string) {
 		args[3], checkpoint, parents)))
 }
 
+// leaseSays writes the lease of a shard with a checkpoint of any kind.
+func leaseSays(ts *testscript.TestScript, s *servers, args []string) {
+	checkpoint, more := args[3], ""
+	if place := strings.Split(checkpoint, "/"); len(place) == 3 {
+		records, err := s.kinesis.Stream(place[0]).Records(place[1])
+		ts.Check(err)
+		n, err := strconv.Atoi(place[2])
+		ts.Check(err)
+		checkpoint = records[n-1].SequenceNumber
+	}
+	if len(args) > 4 {
+		more = "," + args[4]
+	}
+	ts.Check(s.dynamo.Put(args[1], fmt.Sprintf(
+		`{"leaseKey":{"S":%q},"leaseCounter":{"N":"7"},"checkpoint":{"S":%q},"checkpointSubSequenceNumber":{"N":"0"}%s}`, args[2], checkpoint, more)))
+}
+
 // background runs something again and again until it is stopped by name.
 func (s *servers) background(name string, do func()) {
 	ctx, stop := context.WithCancel(context.Background())
@@ -173,6 +195,8 @@ func renew(d *dynamotest.Server, table string) {
 //	group committed GROUP TOPIC PARTITION=OFFSET...   fails unless exactly that is committed
 //	group join GROUP TOPIC                            a consumer runs from now on
 //	group leave GROUP
+//	group transact GROUP TOPIC PARTITION OFFSET       a transaction is open: it put a record, and commits the offset if it commits
+//	group settle GROUP                                the transaction is aborted
 func cmdGroup(ts *testscript.TestScript, neg bool, args []string) {
 	s := serversOf(ts)
 	if neg || len(args) < 2 || s.kafka == nil {
@@ -212,11 +236,49 @@ func cmdGroup(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	case "join":
 		join(ctx, ts, s, args[1], args[2])
-	case "leave":
+	case "transact":
+		transact(ctx, ts, s, args)
+	case "leave", "settle":
 		s.stop[args[1]]()
 	default:
 		ts.Fatalf("group has no verb %s", verb)
 	}
+}
+
+// transact opens a transaction that puts a record and commits an offset.
+func transact(ctx context.Context, ts *testscript.TestScript, s *servers, args []string) {
+	c, err := kgo.NewClient(kgo.SeedBrokers(s.kafka.ListenAddrs()...), kgo.TransactionalID("tx-"+args[1]),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxVersions(kversion.V3_6_0()))
+	ts.Check(err)
+	ts.Check(c.BeginTransaction())
+	partition := int32(number(ts, args, 3))
+	ts.Check(c.ProduceSync(ctx, &kgo.Record{Topic: args[2], Partition: partition, Value: []byte("undecided")}).FirstErr())
+	id, epoch, err := c.ProducerID(ctx)
+	ts.Check(err)
+	add := kmsg.NewPtrAddOffsetsToTxnRequest()
+	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = "tx-"+args[1], id, epoch, args[1]
+	added, err := add.RequestWith(ctx, c)
+	ts.Check(err)
+	ts.Check(kerr.ErrorForCode(added.ErrorCode))
+	commit := kmsg.NewPtrTxnOffsetCommitRequest()
+	commit.TransactionalID, commit.Group, commit.ProducerID, commit.ProducerEpoch, commit.Generation = "tx-"+args[1], args[1], id, epoch, -1
+	topic, at := kmsg.NewTxnOffsetCommitRequestTopic(), kmsg.NewTxnOffsetCommitRequestTopicPartition()
+	at.Partition, at.Offset = partition, int64(number(ts, args, 4))
+	topic.Topic, topic.Partitions = args[2], append(topic.Partitions, at)
+	commit.Topics = append(commit.Topics, topic)
+	committed, err := commit.RequestWith(ctx, c)
+	ts.Check(err)
+	ts.Check(kerr.ErrorForCode(committed.Topics[0].Partitions[0].ErrorCode))
+	if s.stop == nil {
+		s.stop = map[string]func(){}
+	}
+	s.stop[args[1]] = sync.OnceFunc(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), storyPatience)
+		defer cancel()
+		ts.Check(c.EndTransaction(ctx, kgo.TryAbort))
+		c.Close()
+	})
+	ts.Defer(c.Close)
 }
 
 // join consumes as a member of a group, and returns once it is one.

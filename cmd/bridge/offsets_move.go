@@ -45,6 +45,8 @@ type move struct {
 	// Old is where the consumer stood, in the partitions of the side that it leaves.
 	Old  []positions.Line `json:"old"`
 	Plan positions.Plan   `json:"plan"`
+	// BeforeStart is how many unconsumed records are older than the workflow's start.
+	BeforeStart int64 `json:"before_start,omitempty"`
 	// Cut is what the cut-over filter drops by: see package filter. Only for kcl-to-group.
 	Cut map[string]string `json:"cut,omitempty"`
 	// Left is the side that the consumer leaves, which must still be like this.
@@ -115,18 +117,23 @@ func decodeKept(b []byte) (*kept, error) {
 	return &k, nil
 }
 
-// refusal is the error of a plan that cannot be applied: the first problem, and how many
-// more there are. Data that is gone says more than anything else.
+// refusal is the error of a plan that cannot be applied: its gravest problem, and how many
+// more there are. Nothing follows from a position that is foreign; then, data that is gone
+// says more than anything else.
 func (m *move) refusal() error {
 	if len(m.Plan.Problems) == 0 {
 		return nil
 	}
 	first, class := m.Plan.Problems[0], errGate
-	for _, p := range m.Plan.Problems {
-		if p.Kind == positions.Removed {
-			first, class = p, bridge.ErrGap
-			break
+	is := func(what func(positions.Kind) bool) bool {
+		i := slices.IndexFunc(m.Plan.Problems, func(p positions.Problem) bool { return what(p.Kind) })
+		if i >= 0 {
+			first = m.Plan.Problems[i]
 		}
+		return i >= 0
+	}
+	if !is(func(k positions.Kind) bool { return k == positions.Foreign }) && is(positions.Kind.Gone) {
+		class = bridge.ErrGap
 	}
 	text := first.Text
 	if n := len(m.Plan.Problems) - 1; n > 0 {
