@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -34,6 +35,9 @@ import (
 //	dynamo run TABLE                    the application renews its leases from now on
 //	dynamo stop TABLE                   until now
 //	dynamo wake TABLE                   it renews them between the next look at one and its write
+//	dynamo meanwhile TABLE GROUP TOPIC PARTITION OFFSET   while the table is watched, the group commits that
+//	dynamo watch TABLE                  then
+//	dynamo watched TABLE                returns once somebody has looked at the table since
 //	dynamo writes N                     fails unless that many writes were made so far
 //	dynamo deny OPERATION               "none" ends that
 //	dynamo cut TABLE N                  writes to the table from now on fail, but for the first N
@@ -82,6 +86,24 @@ func cmdDynamo(ts *testscript.TestScript, neg bool, args []string) {
 			}
 			return dynamotest.None
 		})
+	case "watch":
+		looked := make(chan struct{})
+		s.looked = looked
+		var once sync.Once
+		s.dynamo.SetHook(func(op string, _ []byte) dynamotest.Fault {
+			if op == "Scan" {
+				once.Do(func() { close(looked) })
+			}
+			return dynamotest.None
+		})
+	case "watched":
+		select {
+		case <-s.looked:
+		case <-time.After(storyPatience):
+			ts.Fatalf("nobody looked at %s", args[1])
+		}
+	case "meanwhile":
+		meanwhile(ts, s, args)
 	case "writes":
 		if got := s.dynamo.Writes(); got != number(ts, args, 1) {
 			ts.Fatalf("%d writes, want %s", got, args[1])
@@ -159,6 +181,29 @@ func leaseSays(ts *testscript.TestScript, s *servers, args []string) {
 		`{"leaseKey":{"S":%q},"leaseCounter":{"N":"7"},"checkpoint":{"S":%q},"checkpointSubSequenceNumber":{"N":"0"}%s}`, args[2], checkpoint, more)))
 }
 
+// meanwhile has somebody commit an offset between two looks at a lease table.
+func meanwhile(ts *testscript.TestScript, s *servers, args []string) {
+	var looks atomic.Int32
+	s.dynamo.SetHook(func(op string, body []byte) dynamotest.Fault {
+		if op == "Scan" && bytes.Contains(body, []byte(strconv.Quote(args[1]))) && looks.Add(1) == 2 {
+			commitOffset(ts, s, args[2], kadm.Offset{Topic: args[3], Partition: int32(number(ts, args, 4)), At: int64(number(ts, args, 5)), LeaderEpoch: -1})
+		}
+		return dynamotest.None
+	})
+}
+
+// commitOffset commits one offset, with what stands beside it, from outside of the group.
+func commitOffset(ts *testscript.TestScript, s *servers, group string, o kadm.Offset) {
+	ctx, cancel := context.WithTimeout(context.Background(), storyPatience)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.kafka.ListenAddrs()...))
+	ts.Check(err)
+	defer client.Close()
+	var offsets kadm.Offsets
+	offsets.Add(o)
+	ts.Check(kadm.NewClient(client).CommitAllOffsets(ctx, group, offsets))
+}
+
 // background runs something again and again until it is stopped by name.
 func (s *servers) background(name string, do func()) {
 	ctx, stop := context.WithCancel(context.Background())
@@ -193,6 +238,9 @@ func renew(d *dynamotest.Server, table string) {
 //
 //	group commit GROUP TOPIC PARTITION=OFFSET...
 //	group committed GROUP TOPIC PARTITION=OFFSET...   fails unless exactly that is committed
+//	group note GROUP TOPIC PARTITION OFFSET EPOCH METADATA
+//	group noted GROUP TOPIC PARTITION OFFSET EPOCH METADATA   fails unless that stands there
+//	group share GROUP TOPIC                           a share consumer joins and leaves
 //	group join GROUP TOPIC                            a consumer runs from now on
 //	group leave GROUP
 //	group transact GROUP TOPIC PARTITION OFFSET       a transaction is open: it put a record, and commits the offset if it commits
@@ -234,6 +282,21 @@ func cmdGroup(ts *testscript.TestScript, neg bool, args []string) {
 		if strings.Join(have, " ") != strings.Join(args[3:], " ") {
 			ts.Fatalf("group %s has committed %s, want %s", args[1], strings.Join(have, " "), strings.Join(args[3:], " "))
 		}
+	case "note":
+		commitOffset(ts, s, args[1], kadm.Offset{Topic: args[2], Partition: int32(number(ts, args, 3)), At: int64(number(ts, args, 4)), LeaderEpoch: int32(number(ts, args, 5)), Metadata: args[6]})
+	case "noted":
+		got, err := admin.FetchOffsets(ctx, args[1])
+		ts.Check(err)
+		o, _ := got.Lookup(args[2], int32(number(ts, args, 3)))
+		if have := fmt.Sprint(o.At, " ", o.LeaderEpoch, " ", o.Metadata); have != strings.Join(args[4:], " ") {
+			ts.Fatalf("group %s has committed %s", args[1], have)
+		}
+	case "share":
+		req := kmsg.NewPtrShareGroupHeartbeatRequest()
+		req.GroupID, req.MemberID, req.SubscribedTopicNames = args[1], "AAAAAAAAAAAAAAAAAAAAAQ", args[2:3]
+		answer, err := req.RequestWith(ctx, client)
+		ts.Check(err)
+		ts.Check(kerr.ErrorForCode(answer.ErrorCode))
 	case "join":
 		join(ctx, ts, s, args[1], args[2])
 	case "transact":

@@ -30,7 +30,7 @@ func (r *relocation) plan(ctx context.Context) (*move, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := r.kafka.Group(ctx, r.consumer.Group, r.topic)
+	g, err := r.readGroup(ctx, r.consumer.Group)
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (r *relocation) translate(ctx context.Context, t trail, consumed positions.
 
 // setOffsets says what the group is to commit.
 func (r *relocation) setOffsets(m *move, g kafkastream.Group) error {
-	m.Offsets = &offsetChange{Group: g.Name, Topic: r.topic.Name, TopicID: r.topic.ID, Before: offsetsText(g.Committed), After: map[string]int64{}}
+	m.Offsets = &offsetChange{Group: g.Name, Topic: r.topic.Name, TopicID: r.topic.ID, Before: offsetsText(g.Committed), Beside: besideOf(g.Commits), After: map[string]int64{}}
 	for _, line := range m.Plan.Lines {
 		if !line.Known {
 			continue
