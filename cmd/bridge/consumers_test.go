@@ -241,6 +241,7 @@ func renew(d *dynamotest.Server, table string) {
 //	group note GROUP TOPIC PARTITION OFFSET EPOCH METADATA
 //	group noted GROUP TOPIC PARTITION OFFSET EPOCH METADATA   fails unless that stands there
 //	group share GROUP TOPIC                           a share consumer joins and leaves
+//	group stands GROUP TOPIC N                        fails unless N partitions have a committed offset
 //	group join GROUP TOPIC                            a consumer runs from now on
 //	group leave GROUP
 //	group transact GROUP TOPIC PARTITION OFFSET       a transaction is open: it put a record, and commits the offset if it commits
@@ -281,6 +282,12 @@ func cmdGroup(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		if strings.Join(have, " ") != strings.Join(args[3:], " ") {
 			ts.Fatalf("group %s has committed %s, want %s", args[1], strings.Join(have, " "), strings.Join(args[3:], " "))
+		}
+	case "stands":
+		got, err := admin.FetchOffsets(ctx, args[1])
+		ts.Check(err)
+		if have := len(got[args[2]]); have != number(ts, args, 3) {
+			ts.Fatalf("group %s has committed offsets for %d partitions, want %s", args[1], have, args[3])
 		}
 	case "note":
 		commitOffset(ts, s, args[1], kadm.Offset{Topic: args[2], Partition: int32(number(ts, args, 3)), At: int64(number(ts, args, 4)), LeaderEpoch: int32(number(ts, args, 5)), Metadata: args[6]})

@@ -136,13 +136,22 @@ func (r *relocation) readShard(ctx context.Context, source bridge.Source, shard 
 		}
 		for _, rec := range b.Records {
 			if rec.Origin.Stream == r.topic.Identity().String() {
-				list = append(list, positions.Entry{At: rec.Position, Source: rec.Origin.Partition, First: rec.Origin.Position, Time: rec.Time})
+				list = append(list, positions.Entry{At: rec.Position, Source: rec.Origin.Partition, First: rec.Origin.Position, Time: arrived(rec)})
 			}
 		}
 		if b.Ended || b.Behind == 0 && b.Asked.After(began) {
 			return list, nil
 		}
 	}
+}
+
+// arrived is when a record came to the stream. A source that does not say so gives the
+// record the time of its arrival.
+func arrived(rec bridge.Record) time.Time {
+	if rec.Arrived.IsZero() {
+		return rec.Time
+	}
+	return rec.Arrived
 }
 
 // rest waits for d or until ctx ends.

@@ -43,7 +43,7 @@ func fullMove(t *testing.T) move {
 			Beside: map[string]extras{"0": {Epoch: 4, Metadata: "m"}},
 		},
 		BeforeStart: 5,
-		Leases: &changes,
+		Leases:      &changes,
 	}
 }
 
