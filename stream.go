@@ -16,6 +16,9 @@ type Partition struct {
 	// FirstHash and LastHash bound the hash keys of a shard, inclusive, as decimal
 	// numbers below 2^128. Kafka leaves them empty.
 	FirstHash, LastHash string
+	// From and To bound the sequence numbers of a shard, inclusive; To is zero while the shard
+	// is open. Both are zero if the service does not say.
+	From, To Position
 }
 
 // A Batch is what one Read returned. It may hold no record at all.

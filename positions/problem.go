@@ -30,7 +30,23 @@ const (
 	Rewind Kind = "rewind"
 	// Uncovered: the shards to be seeded do not cover the hash range.
 	Uncovered Kind = "uncovered"
+	// Foreign: the position contradicts the partition as it is now.
+	Foreign Kind = "foreign-position"
+	// Undecided: the position is behind a transaction that is still open.
+	Undecided Kind = "undecided"
+	// OutOfRange: records that the consumer has not consumed are gone from the side that it
+	// leaves.
+	OutOfRange Kind = "offset-out-of-range"
+	// Expired: records that the consumer has not consumed are gone from the side that it
+	// goes to.
+	Expired Kind = "expired"
+	// BeforeStart: records that the consumer has not consumed are older than the workflow's
+	// start, and the mirror does not carry them.
+	BeforeStart Kind = "before-start"
 )
+
+// Gone reports whether the problem is that records are gone.
+func (k Kind) Gone() bool { return k == Removed || k == OutOfRange || k == Expired }
 
 // A Problem is one reason why a plan cannot be applied as it stands.
 type Problem struct {
@@ -39,7 +55,8 @@ type Problem struct {
 	// Text is one sentence, without a full stop; Hint is a way out.
 	Text string `json:"text"`
 	Hint string `json:"hint"`
-	// After and Through bound what is gone, for Removed.
+	// After and Through bound what is gone, for a Kind that is Gone. A zero Through is not
+	// known.
 	After   bridge.Position `json:"after,omitzero"`
 	Through bridge.Position `json:"through,omitzero"`
 }

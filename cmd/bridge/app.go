@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/urfave/cli/v2"
 )
@@ -19,6 +20,8 @@ type app struct {
 	env            func(string) (string, bool)
 	signals        <-chan os.Signal
 	adapters       adapters
+
+	stoppers atomic.Int32 // how many watch signals themselves
 
 	json   bool
 	answer *answer // of the command that ran
@@ -114,8 +117,10 @@ func (a *app) run(ctx context.Context, args []string) int {
 		line.help = true
 		return exitCode(root.RunContext(ctx, line.line(root.Name)))
 	}
+	ctx, done := a.listen(ctx)
+	defer done()
 	err = root.RunContext(ctx, line.line(root.Name))
-	return a.print(line.name(), a.answer, err)
+	return a.print(line.name(), a.answer, interruption(ctx, err))
 }
 
 // settle judges --output, before anything is done that would have to be printed.

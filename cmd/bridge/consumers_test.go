@@ -11,12 +11,15 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 
 	"github.com/kinesis-msk-bridge/bridge/internal/dynamotest"
 )
@@ -26,11 +29,15 @@ import (
 //	dynamo start                        $DYNAMO is its address
 //	dynamo create TABLE                 an empty lease table
 //	dynamo consumed TABLE STREAM SHARD N   its application has consumed N records, or "end", LATEST
+//	dynamo says TABLE SHARD CHECKPOINT [ITEM]   the lease says so; STREAM/SHARD/N is the number of the N-th record; ITEM is more of the item
 //	dynamo lease TABLE SHARD CHECKPOINT SUB   fails unless the table says so
 //	dynamo leases TABLE N               fails unless it holds that many leases; "absent"
 //	dynamo run TABLE                    the application renews its leases from now on
 //	dynamo stop TABLE                   until now
 //	dynamo wake TABLE                   it renews them between the next look at one and its write
+//	dynamo meanwhile TABLE GROUP TOPIC PARTITION OFFSET   while the table is watched, the group commits that
+//	dynamo watch TABLE                  then
+//	dynamo watched TABLE                returns once somebody has looked at the table since
 //	dynamo writes N                     fails unless that many writes were made so far
 //	dynamo deny OPERATION               "none" ends that
 //	dynamo cut TABLE N                  writes to the table from now on fail, but for the first N
@@ -46,6 +53,8 @@ func cmdDynamo(ts *testscript.TestScript, neg bool, args []string) {
 		s.dynamo.Create(args[1], "leaseKey")
 	case "consumed":
 		consumed(ts, s, args)
+	case "says":
+		leaseSays(ts, s, args)
 	case "lease":
 		want := fmt.Sprintf(`"checkpoint":{"S":%q},"checkpointSubSequenceNumber":{"N":%q}`, args[3], args[4])
 		if args[3] == "record" { // lease TABLE SHARD record STREAM N SUB: AT the N-th record of the stream's shard
@@ -77,6 +86,24 @@ func cmdDynamo(ts *testscript.TestScript, neg bool, args []string) {
 			}
 			return dynamotest.None
 		})
+	case "watch":
+		looked := make(chan struct{})
+		s.looked = looked
+		var once sync.Once
+		s.dynamo.SetHook(func(op string, _ []byte) dynamotest.Fault {
+			if op == "Scan" {
+				once.Do(func() { close(looked) })
+			}
+			return dynamotest.None
+		})
+	case "watched":
+		select {
+		case <-s.looked:
+		case <-time.After(storyPatience):
+			ts.Fatalf("nobody looked at %s", args[1])
+		}
+	case "meanwhile":
+		meanwhile(ts, s, args)
 	case "writes":
 		if got := s.dynamo.Writes(); got != number(ts, args, 1) {
 			ts.Fatalf("%d writes, want %s", got, args[1])
@@ -137,6 +164,46 @@ func consumed(ts *testscript.TestScript, s *servers, args []string) {
 		args[3], checkpoint, parents)))
 }
 
+// leaseSays writes the lease of a shard with a checkpoint of any kind.
+func leaseSays(ts *testscript.TestScript, s *servers, args []string) {
+	checkpoint, more := args[3], ""
+	if place := strings.Split(checkpoint, "/"); len(place) == 3 {
+		records, err := s.kinesis.Stream(place[0]).Records(place[1])
+		ts.Check(err)
+		n, err := strconv.Atoi(place[2])
+		ts.Check(err)
+		checkpoint = records[n-1].SequenceNumber
+	}
+	if len(args) > 4 {
+		more = "," + args[4]
+	}
+	ts.Check(s.dynamo.Put(args[1], fmt.Sprintf(
+		`{"leaseKey":{"S":%q},"leaseCounter":{"N":"7"},"checkpoint":{"S":%q},"checkpointSubSequenceNumber":{"N":"0"}%s}`, args[2], checkpoint, more)))
+}
+
+// meanwhile has somebody commit an offset between two looks at a lease table.
+func meanwhile(ts *testscript.TestScript, s *servers, args []string) {
+	var looks atomic.Int32
+	s.dynamo.SetHook(func(op string, body []byte) dynamotest.Fault {
+		if op == "Scan" && bytes.Contains(body, []byte(strconv.Quote(args[1]))) && looks.Add(1) == 2 {
+			commitOffset(ts, s, args[2], kadm.Offset{Topic: args[3], Partition: int32(number(ts, args, 4)), At: int64(number(ts, args, 5)), LeaderEpoch: -1})
+		}
+		return dynamotest.None
+	})
+}
+
+// commitOffset commits one offset, with what stands beside it, from outside of the group.
+func commitOffset(ts *testscript.TestScript, s *servers, group string, o kadm.Offset) {
+	ctx, cancel := context.WithTimeout(context.Background(), storyPatience)
+	defer cancel()
+	client, err := kgo.NewClient(kgo.SeedBrokers(s.kafka.ListenAddrs()...))
+	ts.Check(err)
+	defer client.Close()
+	var offsets kadm.Offsets
+	offsets.Add(o)
+	ts.Check(kadm.NewClient(client).CommitAllOffsets(ctx, group, offsets))
+}
+
 // background runs something again and again until it is stopped by name.
 func (s *servers) background(name string, do func()) {
 	ctx, stop := context.WithCancel(context.Background())
@@ -171,8 +238,14 @@ func renew(d *dynamotest.Server, table string) {
 //
 //	group commit GROUP TOPIC PARTITION=OFFSET...
 //	group committed GROUP TOPIC PARTITION=OFFSET...   fails unless exactly that is committed
+//	group note GROUP TOPIC PARTITION OFFSET EPOCH METADATA
+//	group noted GROUP TOPIC PARTITION OFFSET EPOCH METADATA   fails unless that stands there
+//	group share GROUP TOPIC                           a share consumer joins and leaves
+//	group stands GROUP TOPIC N                        fails unless N partitions have a committed offset
 //	group join GROUP TOPIC                            a consumer runs from now on
 //	group leave GROUP
+//	group transact GROUP TOPIC PARTITION OFFSET       a transaction is open: it put a record, and commits the offset if it commits
+//	group settle GROUP                                the transaction is aborted
 func cmdGroup(ts *testscript.TestScript, neg bool, args []string) {
 	s := serversOf(ts)
 	if neg || len(args) < 2 || s.kafka == nil {
@@ -210,13 +283,72 @@ func cmdGroup(ts *testscript.TestScript, neg bool, args []string) {
 		if strings.Join(have, " ") != strings.Join(args[3:], " ") {
 			ts.Fatalf("group %s has committed %s, want %s", args[1], strings.Join(have, " "), strings.Join(args[3:], " "))
 		}
+	case "stands":
+		got, err := admin.FetchOffsets(ctx, args[1])
+		ts.Check(err)
+		if have := len(got[args[2]]); have != number(ts, args, 3) {
+			ts.Fatalf("group %s has committed offsets for %d partitions, want %s", args[1], have, args[3])
+		}
+	case "note":
+		commitOffset(ts, s, args[1], kadm.Offset{Topic: args[2], Partition: int32(number(ts, args, 3)), At: int64(number(ts, args, 4)), LeaderEpoch: int32(number(ts, args, 5)), Metadata: args[6]})
+	case "noted":
+		got, err := admin.FetchOffsets(ctx, args[1])
+		ts.Check(err)
+		o, _ := got.Lookup(args[2], int32(number(ts, args, 3)))
+		if have := fmt.Sprint(o.At, " ", o.LeaderEpoch, " ", o.Metadata); have != strings.Join(args[4:], " ") {
+			ts.Fatalf("group %s has committed %s", args[1], have)
+		}
+	case "share":
+		req := kmsg.NewPtrShareGroupHeartbeatRequest()
+		req.GroupID, req.MemberID, req.SubscribedTopicNames = args[1], "AAAAAAAAAAAAAAAAAAAAAQ", args[2:3]
+		answer, err := req.RequestWith(ctx, client)
+		ts.Check(err)
+		ts.Check(kerr.ErrorForCode(answer.ErrorCode))
 	case "join":
 		join(ctx, ts, s, args[1], args[2])
-	case "leave":
+	case "transact":
+		transact(ctx, ts, s, args)
+	case "leave", "settle":
 		s.stop[args[1]]()
 	default:
 		ts.Fatalf("group has no verb %s", verb)
 	}
+}
+
+// transact opens a transaction that puts a record and commits an offset.
+func transact(ctx context.Context, ts *testscript.TestScript, s *servers, args []string) {
+	c, err := kgo.NewClient(kgo.SeedBrokers(s.kafka.ListenAddrs()...), kgo.TransactionalID("tx-"+args[1]),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxVersions(kversion.V3_6_0()))
+	ts.Check(err)
+	ts.Check(c.BeginTransaction())
+	partition := int32(number(ts, args, 3))
+	ts.Check(c.ProduceSync(ctx, &kgo.Record{Topic: args[2], Partition: partition, Value: []byte("undecided")}).FirstErr())
+	id, epoch, err := c.ProducerID(ctx)
+	ts.Check(err)
+	add := kmsg.NewPtrAddOffsetsToTxnRequest()
+	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = "tx-"+args[1], id, epoch, args[1]
+	added, err := add.RequestWith(ctx, c)
+	ts.Check(err)
+	ts.Check(kerr.ErrorForCode(added.ErrorCode))
+	commit := kmsg.NewPtrTxnOffsetCommitRequest()
+	commit.TransactionalID, commit.Group, commit.ProducerID, commit.ProducerEpoch, commit.Generation = "tx-"+args[1], args[1], id, epoch, -1
+	topic, at := kmsg.NewTxnOffsetCommitRequestTopic(), kmsg.NewTxnOffsetCommitRequestTopicPartition()
+	at.Partition, at.Offset = partition, int64(number(ts, args, 4))
+	topic.Topic, topic.Partitions = args[2], append(topic.Partitions, at)
+	commit.Topics = append(commit.Topics, topic)
+	committed, err := commit.RequestWith(ctx, c)
+	ts.Check(err)
+	ts.Check(kerr.ErrorForCode(committed.Topics[0].Partitions[0].ErrorCode))
+	if s.stop == nil {
+		s.stop = map[string]func(){}
+	}
+	s.stop[args[1]] = sync.OnceFunc(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), storyPatience)
+		defer cancel()
+		ts.Check(c.EndTransaction(ctx, kgo.TryAbort))
+		c.Close()
+	})
+	ts.Defer(c.Close)
 }
 
 // join consumes as a member of a group, and returns once it is one.

@@ -142,7 +142,7 @@ func (a *app) mirrorRun(c *cli.Context) error {
 	collect(l.Memory, a.env)
 	r := newMirrorRun(settings{Config: l, Run: o, Log: log.With("workflow", l.Workflow)})
 	r.bar = below
-	stop := newStopper(c.Context, a.signals, o.ShutdownTimeout)
+	stop := a.stopper(c.Context, o.ShutdownTimeout)
 	defer stop.done()
 	err = r.run(stop, a.adapters)
 	if r.runner != nil && !r.runner.Progress().Source.IsZero() {

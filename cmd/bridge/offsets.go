@@ -20,6 +20,7 @@ type offsetOptions struct {
 	LatestAs, Missing positions.As
 	MissingOffset     bool // counts as nothing consumed
 	AcceptDeadLetters bool
+	AcceptOutOfRange  bool
 	LatestValueOnly   bool
 	AllowRewind       bool
 	CountLimit        int64
@@ -55,6 +56,7 @@ Examples:
 				&cli.StringFlag{Name: "latest-as", Usage: "`WHAT` LATEST and AT_TIMESTAMP leases mean: start, end, or time:2026-01-31T00:00:00Z"},
 				&cli.StringFlag{Name: "missing-as", Usage: "`WHAT` is consumed where the consumer has no position: nothing (start), or all of a shard that has expired (end)"},
 				&cli.BoolFlag{Name: "accept-dead-letters", Usage: "the unconsumed dead letters reach the consumer in another way"},
+				&cli.BoolFlag{Name: "accept-out-of-range", Usage: "the records that are gone from the topic that the consumer leaves are on the other side, or it does not need them"},
 				&cli.BoolFlag{Name: "latest-value-only", Usage: "the consumer of a compacted topic needs the latest value of each key only"},
 				rewindFlag,
 				&cli.Int64Flag{Name: "count-limit", Value: 5_000_000, Usage: "`RECORDS` that are read only to count how many come again; -1 for all"},
@@ -114,7 +116,8 @@ func parseAs(flag, text string, times bool) (as positions.As, err error) {
 func offsetOptionsOf(c *cli.Context) (offsetOptions, error) {
 	o := offsetOptions{
 		Consumer: c.String("consumer"), Back: c.Bool("back"), AcceptDeadLetters: c.Bool("accept-dead-letters"),
-		LatestValueOnly: c.Bool("latest-value-only"), AllowRewind: c.Bool("allow-rewind"), CountLimit: c.Int64("count-limit"),
+		AcceptOutOfRange: c.Bool("accept-out-of-range"),
+		LatestValueOnly:  c.Bool("latest-value-only"), AllowRewind: c.Bool("allow-rewind"), CountLimit: c.Int64("count-limit"),
 		StillFor: c.Duration("still-for"), Plan: c.String("plan"),
 	}
 	var err error

@@ -27,16 +27,17 @@ func (r *relocation) keepPlan(ctx context.Context, m *move) error {
 	if err != nil && !errors.Is(err, bridge.ErrState) {
 		return err
 	}
-	if old != nil && (old.Status == moveApplying || old.Status == moveUndoing) {
+	if old.begun() {
 		if over, err := r.overtaken(ctx, &old.Move); err != nil || !over {
 			return errors.Join(err, partly(fmt.Errorf("plan %s of consumer %s is half applied", old.Hash, m.Consumer), old.Hash))
 		}
+		old = nil // the consumer has gone on: nothing can be taken back
 	}
 	h, err := m.hash()
 	if err != nil {
 		return err
 	}
-	return r.keep(ctx, &before, &kept{Move: *m, Hash: h, Status: movePlanned})
+	return r.keep(ctx, &before, &kept{Move: *m, Hash: h, Status: movePlanned, Applied: old.lastApplied()})
 }
 
 // overtaken reports whether a move that was begun can neither be finished nor taken back,
@@ -47,7 +48,7 @@ func (r *relocation) overtaken(ctx context.Context, m *move) (bool, error) {
 		err = r.table.Check(ctx, *m.Leases)
 	} else {
 		var g kafkastream.Group
-		if g, err = r.kafka.Group(ctx, m.Offsets.Group, r.topic); err == nil {
+		if g, err = r.readGroup(ctx, m.Offsets.Group); err == nil {
 			err = m.Offsets.holds(offsetsText(g.Committed))
 		}
 	}
@@ -108,6 +109,10 @@ func (r *relocation) apply(ctx context.Context) (*move, error) {
 	if err := r.unmoved(ctx, m, k.Status == movePlanned); err != nil {
 		return nil, err
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ctx = context.WithoutCancel(ctx) // a signal that comes now leaves nothing half done
 	k.Status = moveApplying
 	if err := r.keep(ctx, &raw, k); err != nil {
 		return nil, err
@@ -118,7 +123,7 @@ func (r *relocation) apply(ctx context.Context) (*move, error) {
 	if err := r.readBack(ctx, m); err != nil {
 		return nil, partly(fmt.Errorf("consumer %s: %w", m.Consumer, plain{err}), k.Hash)
 	}
-	k.Status = moveApplied
+	k.Status, k.Applied = moveApplied, nil
 	return m, r.keep(ctx, &raw, k)
 }
 
@@ -158,13 +163,17 @@ func (r *relocation) chosen(k *kept) error {
 }
 
 // unmoved proves that the consumer runs on neither side and stands where it stood when the
-// plan was made. With fresh, so must the side that it goes to.
+// plan was made. With fresh, so must the side that it goes to. The group is asked again once
+// the lease table was watched: a consumer can have started meanwhile.
 func (r *relocation) unmoved(ctx context.Context, m *move, fresh bool) error {
-	g, err := r.stopped(ctx)
-	if err != nil {
+	if _, err := r.stopped(ctx); err != nil {
 		return err
 	}
 	s, err := r.still(ctx)
+	if err != nil {
+		return err
+	}
+	g, err := r.stopped(ctx)
 	if err != nil {
 		return err
 	}
@@ -200,9 +209,24 @@ func changedSince(m *move, what string) error {
 	return gateRefused(bridge.WithHint(fmt.Errorf("%s changed since the plan was made", what), "plan again: bridge offsets plan --consumer "+m.Consumer))
 }
 
+// readGroup asks for a group. One whose offsets are not to be had is refused.
+func (r *relocation) readGroup(ctx context.Context, name string) (kafkastream.Group, error) {
+	g, err := r.kafka.Group(ctx, name, r.topic)
+	switch {
+	case err != nil:
+	case g.Kind != "":
+		err = gateRefused(bridge.WithHint(fmt.Errorf("group %s is a %s group (%s): it has no offset for each partition that could be read or set", name, g.Kind, g.State),
+			"name a consumer group in consumers of the configuration"))
+	case g.Pending:
+		err = gateRefused(bridge.WithHint(fmt.Errorf("an open transaction is about to commit offsets of group %s: where the group stands is undecided", name),
+			"stop the consumer and wait until its transaction ends, or end it with kafka-transactions.sh abort; then plan again"))
+	}
+	return g, err
+}
+
 // stopped proves that nobody consumes as the group.
 func (r *relocation) stopped(ctx context.Context) (kafkastream.Group, error) {
-	g, err := r.kafka.Group(ctx, r.consumer.Group, r.topic)
+	g, err := r.readGroup(ctx, r.consumer.Group)
 	if err == nil && g.Running() {
 		who := ""
 		if len(g.Members) > 0 {
@@ -234,7 +258,7 @@ func (r *relocation) write(ctx context.Context, m *move) error {
 	if m.Leases != nil {
 		return r.table.Apply(ctx, *m.Leases)
 	}
-	next, err := offsetsOf(m.Offsets.After)
+	next, err := m.Offsets.commits(m.Offsets.After, nil)
 	if err != nil {
 		return err
 	}
@@ -246,7 +270,7 @@ func (r *relocation) readBack(ctx context.Context, m *move) error {
 	if m.Leases != nil {
 		return r.table.Verify(ctx, *m.Leases)
 	}
-	g, err := r.kafka.Group(ctx, m.Offsets.Group, r.topic)
+	g, err := r.readGroup(ctx, m.Offsets.Group)
 	if err == nil && !maps.Equal(offsetsText(g.Committed), m.Offsets.After) {
 		err = bridge.WithHint(fmt.Errorf("group %s has not the offsets that were set", g.Name), "a consumer may have started meanwhile: stop it, and look with bridge offsets plan")
 	}
@@ -261,9 +285,13 @@ func (r *relocation) undo(ctx context.Context) (*move, error) {
 	}
 	defer release()
 	raw, k, err := r.kept(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
+	}
+	if k != nil && k.Status == movePlanned && k.Applied != nil {
+		k = k.Applied // a plan that was only made stands in the way of nothing
+	}
+	switch {
 	case k == nil || k.Status == movePlanned:
 		return nil, usageHint(fmt.Errorf("nothing was applied for consumer %s", r.consumer.Name), "bridge offsets plan shows where it stands")
 	case k.Status == moveUndone:
@@ -273,6 +301,10 @@ func (r *relocation) undo(ctx context.Context) (*move, error) {
 	if err := r.restorable(ctx, m); err != nil {
 		return nil, err
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ctx = context.WithoutCancel(ctx)
 	k.Status = moveUndoing
 	if err := r.keep(ctx, &raw, k); err != nil {
 		return nil, err
@@ -324,11 +356,11 @@ func (r *relocation) restore(ctx context.Context, m *move) error {
 	if m.Leases != nil {
 		return r.table.Undo(ctx, *m.Leases)
 	}
-	before, err := offsetsOf(m.Offsets.Before)
+	before, err := m.Offsets.commits(m.Offsets.Before, m.Offsets.Beside)
 	if err != nil {
 		return err
 	}
-	after, err := offsetsOf(m.Offsets.After)
+	after, err := m.Offsets.commits(m.Offsets.After, nil)
 	if err != nil {
 		return err
 	}
@@ -344,7 +376,7 @@ func (r *relocation) restore(ctx context.Context, m *move) error {
 	if err := r.kafka.ForgetGroup(ctx, m.Offsets.Group, m.Offsets.Topic, forget); err != nil {
 		return err
 	}
-	g, err := r.kafka.Group(ctx, m.Offsets.Group, r.topic)
+	g, err := r.readGroup(ctx, m.Offsets.Group)
 	if err == nil && !maps.Equal(offsetsText(g.Committed), m.Offsets.Before) {
 		err = fmt.Errorf("group %s has not the offsets that were restored", g.Name)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"math/big"
 	"slices"
 	"time"
@@ -37,6 +38,9 @@ func (r *relocation) streamTarget(ctx context.Context, t trail) (positions.Targe
 	for _, s := range shards {
 		out.Extents = append(out.Extents, extentOf(s, entries[s.ID], t.index, trimmed))
 	}
+	for _, s := range expired(shards, entries, t.index) {
+		out.Extents = append(out.Extents, extentOf(s, entries[s.ID], t.index, trimmed || len(entries[s.ID]) == 0))
+	}
 	out.Read = func(_ context.Context, partition string, after, through bridge.Position) iter.Seq2[positions.Entry, error] {
 		return func(yield func(positions.Entry, error) bool) {
 			for _, e := range entries[partition] {
@@ -47,6 +51,25 @@ func (r *relocation) streamTarget(ctx context.Context, t trail) (positions.Targe
 		}
 	}
 	return out, nil
+}
+
+// expired are the shards that the mirror wrote and that the stream lists no more.
+func expired(shards []bridge.Partition, entries map[string][]positions.Entry, index []bridge.IndexEntry) []bridge.Partition {
+	gone := map[string]bool{}
+	for shard := range entries {
+		gone[shard] = true
+	}
+	for _, shard := range targetsOf(index) {
+		gone[shard] = true
+	}
+	for _, s := range shards {
+		delete(gone, s.ID)
+	}
+	var out []bridge.Partition
+	for _, shard := range slices.Sorted(maps.Keys(gone)) {
+		out = append(out, bridge.Partition{ID: shard, Closed: true})
+	}
+	return out
 }
 
 // extentOf is what can be known of a shard by the entries that were found.
@@ -80,9 +103,16 @@ func (r *relocation) readShards(ctx context.Context, shards []bridge.Partition) 
 		}
 		out[s.ID] = list
 	}
-	old := len(r.workflow.Decisions) > 0 && time.Since(r.workflow.Decisions[0].At) > r.kinesis.Info().Retention
+	info, ahead, err := r.kinesis.DescribeWithClock(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	old := len(r.workflow.Decisions) > 0 && time.Now().Add(-ahead).Sub(r.workflow.Decisions[0].At) > info.Retention-clockMargin
 	return out, old, nil
 }
+
+// clockMargin is how closely this machine's clock is compared with the service's.
+const clockMargin = time.Minute
 
 // readShard reads one shard up to where it ended when the reading began.
 func (r *relocation) readShard(ctx context.Context, source bridge.Source, shard string) (list []positions.Entry, err error) {
@@ -106,13 +136,22 @@ func (r *relocation) readShard(ctx context.Context, source bridge.Source, shard 
 		}
 		for _, rec := range b.Records {
 			if rec.Origin.Stream == r.topic.Identity().String() {
-				list = append(list, positions.Entry{At: rec.Position, Source: rec.Origin.Partition, First: rec.Origin.Position, Time: rec.Time})
+				list = append(list, positions.Entry{At: rec.Position, Source: rec.Origin.Partition, First: rec.Origin.Position, Time: arrived(rec)})
 			}
 		}
 		if b.Ended || b.Behind == 0 && b.Asked.After(began) {
 			return list, nil
 		}
 	}
+}
+
+// arrived is when a record came to the stream. A source that does not say so gives the
+// record the time of its arrival.
+func arrived(rec bridge.Record) time.Time {
+	if rec.Arrived.IsZero() {
+		return rec.Time
+	}
+	return rec.Arrived
 }
 
 // rest waits for d or until ctx ends.

@@ -31,7 +31,8 @@ type relocation struct {
 	topic    kafkastream.Topic
 	stream   bridge.Identity
 	table    *leasetable.Table
-	warned   checks // what a plan is to be read with
+	reading  kinesisstream.SourceConfig // how the mirror reads the stream, or what it wrote there
+	warned   checks                     // what a plan is to be read with
 }
 
 // open reaches the workflow's state and both services.
@@ -66,6 +67,7 @@ func (r *relocation) open(ctx context.Context) (err error) {
 	if err := r.workflow.Pinned.Check(now); err != nil {
 		return err
 	}
+	r.reading = r.readingOf()
 	api, err := r.Config.dynamo(ctx)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/positions"
 	"github.com/kinesis-msk-bridge/bridge/positions/leasetable"
+	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
 )
 
 // The ways that a consumer can move.
@@ -45,6 +46,8 @@ type move struct {
 	// Old is where the consumer stood, in the partitions of the side that it leaves.
 	Old  []positions.Line `json:"old"`
 	Plan positions.Plan   `json:"plan"`
+	// BeforeStart is how many unconsumed records are older than the workflow's start.
+	BeforeStart int64 `json:"before_start,omitempty"`
 	// Cut is what the cut-over filter drops by: see package filter. Only for kcl-to-group.
 	Cut map[string]string `json:"cut,omitempty"`
 	// Left is the side that the consumer leaves, which must still be like this.
@@ -67,6 +70,46 @@ type offsetChange struct {
 	TopicID string           `json:"topic_id"`
 	Before  map[string]int64 `json:"before"` // partitions without an offset are left out
 	After   map[string]int64 `json:"after"`
+	// Beside is what was committed beside the offsets in Before, where it was anything.
+	Beside map[string]extras `json:"beside,omitempty"`
+}
+
+// An extras is what a group commits beside an offset.
+type extras struct {
+	Epoch    int32  `json:"leader_epoch"`
+	Metadata string `json:"metadata"`
+}
+
+// besideOf is what stands beside offsets. A plan without it is one of an earlier version,
+// or of a group that commits offsets alone.
+func besideOf(commits map[int32]kafkastream.Commit) map[string]extras {
+	out := map[string]extras{}
+	for p, c := range commits {
+		if c.Epoch >= 0 || c.Metadata != "" {
+			out[strconv.Itoa(int(p))] = extras{c.Epoch, c.Metadata}
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// commits are offsets with what stands beside them.
+func (c *offsetChange) commits(offsets map[string]int64, known map[string]extras) (map[int32]kafkastream.Commit, error) {
+	out := make(map[int32]kafkastream.Commit, len(offsets))
+	for p, n := range offsets {
+		i, err := strconv.ParseInt(p, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("partition %q: %w", p, bridge.ErrForeignPosition)
+		}
+		commit := kafkastream.CommitOf(n)
+		if b, ok := known[p]; ok {
+			commit.Epoch, commit.Metadata = b.Epoch, b.Metadata
+		}
+		out[int32(i)] = commit
+	}
+	return out, nil
 }
 
 // holds wraps ErrConflict if a partition is neither where it was nor where it is to be.
@@ -87,6 +130,27 @@ type kept struct {
 	Move   move   `json:"move"`
 	Hash   string `json:"hash"`
 	Status string `json:"status"`
+	// Applied is the move that was applied before this one was planned: until this one is
+	// applied, undo takes that one back.
+	Applied *kept `json:"applied,omitempty"`
+}
+
+// begun reports whether something of the move may be written, and something not.
+func (k *kept) begun() bool {
+	return k != nil && (k.Status == moveApplying || k.Status == moveUndoing)
+}
+
+// lastApplied is what undo takes back while a plan that comes behind k is not applied.
+func (k *kept) lastApplied() *kept {
+	switch {
+	case k == nil:
+		return nil
+	case k.Status == moveApplied:
+		return &kept{Move: k.Move, Hash: k.Hash, Status: k.Status}
+	case k.Status == movePlanned:
+		return k.Applied
+	}
+	return nil
 }
 
 // hash names the plan: equal plans have equal hashes.
@@ -109,24 +173,38 @@ func decodeKept(b []byte) (*kept, error) {
 		return nil, bridge.WithHint(fmt.Errorf("the kept plan has the form %q, this program knows %q: %w", k.Move.Schema, moveSchema, bridge.ErrState),
 			"use the version of bridge that made it")
 	}
-	if h, err := k.Move.hash(); err != nil || h != k.Hash {
+	if h, err := k.Move.hash(); err != nil || h != k.Hash || !k.Applied.sound() {
 		return nil, bridge.WithHint(fmt.Errorf("the kept plan is not the one that was made: its hash differs: %w", bridge.ErrState), "plan again")
 	}
 	return &k, nil
 }
 
-// refusal is the error of a plan that cannot be applied: the first problem, and how many
-// more there are. Data that is gone says more than anything else.
+// sound reports whether the hash of a move holds.
+func (k *kept) sound() bool {
+	if k == nil {
+		return true
+	}
+	h, err := k.Move.hash()
+	return err == nil && h == k.Hash
+}
+
+// refusal is the error of a plan that cannot be applied: its gravest problem, and how many
+// more there are. Nothing follows from a position that is foreign; then, data that is gone
+// says more than anything else.
 func (m *move) refusal() error {
 	if len(m.Plan.Problems) == 0 {
 		return nil
 	}
 	first, class := m.Plan.Problems[0], errGate
-	for _, p := range m.Plan.Problems {
-		if p.Kind == positions.Removed {
-			first, class = p, bridge.ErrGap
-			break
+	is := func(what func(positions.Kind) bool) bool {
+		i := slices.IndexFunc(m.Plan.Problems, func(p positions.Problem) bool { return what(p.Kind) })
+		if i >= 0 {
+			first = m.Plan.Problems[i]
 		}
+		return i >= 0
+	}
+	if !is(func(k positions.Kind) bool { return k == positions.Foreign }) && is(positions.Kind.Gone) {
+		class = bridge.ErrGap
 	}
 	text := first.Text
 	if n := len(m.Plan.Problems) - 1; n > 0 {
@@ -142,16 +220,4 @@ func offsetsText(m map[int32]int64) map[string]int64 {
 		out[strconv.Itoa(int(p))] = n
 	}
 	return out
-}
-
-func offsetsOf(m map[string]int64) (map[int32]int64, error) {
-	out := make(map[int32]int64, len(m))
-	for p, n := range m {
-		i, err := strconv.ParseInt(p, 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("partition %q: %w", p, bridge.ErrForeignPosition)
-		}
-		out[int32(i)] = n
-	}
-	return out, nil
 }

@@ -30,7 +30,7 @@ func (r *relocation) plan(ctx context.Context) (*move, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := r.kafka.Group(ctx, r.consumer.Group, r.topic)
+	g, err := r.readGroup(ctx, r.consumer.Group)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,15 @@ func (r *relocation) plan(ctx context.Context) (*move, error) {
 
 // accepted reports whether a problem was accepted by a flag.
 func (r *relocation) accepted(p positions.Problem) bool {
-	return p.Kind == positions.DeadLettered && r.options.AcceptDeadLetters || p.Kind == positions.Rewind && r.options.AllowRewind
+	switch p.Kind {
+	case positions.DeadLettered:
+		return r.options.AcceptDeadLetters
+	case positions.Rewind:
+		return r.options.AllowRewind
+	case positions.OutOfRange:
+		return r.options.AcceptOutOfRange
+	}
+	return false
 }
 
 // toGroup translates a lease table into offsets.
@@ -65,11 +73,7 @@ func (r *relocation) toGroup(ctx context.Context, m *move, t trail, s *leasetabl
 	if err != nil {
 		return err
 	}
-	app := positions.Application{Leases: s.Leases(), Shards: shards, As: r.options.LatestAs, Missing: r.options.Missing}
-	if r.Config.Direction == kinesisToKafka {
-		app.Rows, app.Seen = t.checkpoint.Rows, sourcesOf(t.index)
-	}
-	consumed, problems, err := positions.Resolve(app)
+	consumed, problems, err := r.leased(ctx, t, s.Leases(), shards)
 	if err != nil {
 		return err
 	}
@@ -78,7 +82,48 @@ func (r *relocation) toGroup(ctx context.Context, m *move, t trail, s *leasetabl
 	}
 	m.Left.Leases, m.Old, m.Cut = s.Leases(), frontierLines(consumed), cutOf(consumed)
 	m.Plan.Problems = append(problems, m.Plan.Problems...)
+	if r.options.Back {
+		extents, err := r.kafka.Extents(ctx, r.topic)
+		if err != nil {
+			return err
+		}
+		m.Plan.Problems = append(m.Plan.Problems, arriveOnTopic(m.Plan.Lines, extents)...)
+	} else if err := r.beforeStart(ctx, m, consumed, shards, r.saidToBeDone(s.Leases())); err != nil {
+		return err
+	}
 	return r.setOffsets(m, g)
+}
+
+// leased says what the leases of the application mean, and what contradicts the stream.
+func (r *relocation) leased(ctx context.Context, t trail, leases []positions.Lease, shards []bridge.Partition) (positions.Frontier, []positions.Problem, error) {
+	app := positions.Application{Leases: leases, Shards: shards, As: r.options.LatestAs, Missing: r.options.Missing}
+	e := positions.Evidence{Shards: shards}
+	if r.Config.Direction == kinesisToKafka {
+		app.Rows, app.Seen = t.checkpoint.Rows, sourcesOf(t.index)
+		e.Rows = app.Rows
+	} else {
+		app.Seen = targetsOf(t.index)
+	}
+	e.Known = app.Seen
+	consumed, problems, err := positions.Resolve(app)
+	if err != nil {
+		return nil, nil, gateRefused(bridge.WithHint(err, "check that lease table "+r.consumer.table()+" is the table of the application, and the dialect of consumer "+r.consumer.Name))
+	}
+	if err := r.byTime(ctx, consumed, shards); err != nil {
+		return nil, nil, err
+	}
+	e.Refused, err = r.refusedNumbers(ctx, leases, shards)
+	return consumed, append(positions.Vet(leases, consumed, e), problems...), err
+}
+
+// saidToBeDone names the shards of which the operator said that the consumer has consumed
+// all that the mirror carried.
+func (r *relocation) saidToBeDone(leases []positions.Lease) map[string]bool {
+	out := map[string]bool{}
+	for _, l := range leases {
+		out[l.Shard] = r.options.LatestAs.End && (l.Checkpoint == positions.Latest || l.Checkpoint == positions.AtTimestamp)
+	}
+	return out
 }
 
 // translate goes with the mirror or, with --back, against it, to the given partitions of
@@ -102,7 +147,7 @@ func (r *relocation) translate(ctx context.Context, t trail, consumed positions.
 
 // setOffsets says what the group is to commit.
 func (r *relocation) setOffsets(m *move, g kafkastream.Group) error {
-	m.Offsets = &offsetChange{Group: g.Name, Topic: r.topic.Name, TopicID: r.topic.ID, Before: offsetsText(g.Committed), After: map[string]int64{}}
+	m.Offsets = &offsetChange{Group: g.Name, Topic: r.topic.Name, TopicID: r.topic.ID, Before: offsetsText(g.Committed), Beside: besideOf(g.Commits), After: map[string]int64{}}
 	for _, line := range m.Plan.Lines {
 		if !line.Known {
 			continue
@@ -126,11 +171,26 @@ func (r *relocation) toKCL(ctx context.Context, m *move, t trail, s *leasetable.
 	if err != nil {
 		return err
 	}
+	extents, err := r.kafka.Extents(ctx, r.topic)
+	if err != nil {
+		return err
+	}
+	problems = append(vetOffsets(g, extents), problems...)
 	if m.Plan, err = r.translate(ctx, t, consumed, shards); err != nil {
 		return err
 	}
 	m.Left.Group, m.Old = offsetsText(g.Committed), frontierLines(consumed)
 	m.Plan.Problems = append(problems, m.Plan.Problems...)
+	if !r.options.Back {
+		if err := r.beforeStart(ctx, m, consumed, r.topicPartitions(), nil); err != nil {
+			return err
+		}
+	}
+	gone, err := r.arriveOnStream(ctx, m.Plan.Lines, shards, t.checkpoint.Rows)
+	if err != nil {
+		return err
+	}
+	m.Plan.Problems = append(m.Plan.Problems, gone...)
 	return r.setLeases(m, s, shards)
 }
 
@@ -260,6 +320,15 @@ func (r *relocation) topicPartitions() []bridge.Partition {
 		out[i].ID = strconv.Itoa(i)
 	}
 	return out
+}
+
+// targetsOf are all target partitions that the index names.
+func targetsOf(index []bridge.IndexEntry) []string {
+	names := map[string]bool{}
+	for _, e := range index {
+		names[e.Partition] = true
+	}
+	return slices.Sorted(maps.Keys(names))
 }
 
 // sourcesOf are all source partitions that the index names.

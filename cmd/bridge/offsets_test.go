@@ -40,8 +40,10 @@ func fullMove(t *testing.T) move {
 		Left: side{Group: map[string]int64{"0": 3}, Leases: []positions.Lease{{Shard: "s", Checkpoint: "TRIM_HORIZON"}}},
 		Offsets: &offsetChange{
 			Group: "g", Topic: "t", TopicID: "id", Before: map[string]int64{"0": 1}, After: map[string]int64{"0": 2},
+			Beside: map[string]extras{"0": {Epoch: 4, Metadata: "m"}},
 		},
-		Leases: &changes,
+		BeforeStart: 5,
+		Leases:      &changes,
 	}
 }
 
@@ -52,7 +54,8 @@ func TestKeptPlanGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := json.MarshalIndent(kept{Move: m, Hash: h, Status: moveApplying}, "", " ")
+	old := kept{Move: m, Hash: h, Status: moveApplied}
+	got, err := json.MarshalIndent(kept{Move: m, Hash: h, Status: moveApplying, Applied: &old}, "", " ")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +72,11 @@ func TestKeptPlanGolden(t *testing.T) {
 	k, err := decodeKept(want)
 	if err != nil || jsonOf(k.Move) != jsonOf(m) || k.Status != moveApplying {
 		t.Errorf("decoded %+v, %v", k, err)
+	}
+	if first, err := os.ReadFile("testdata/offsets-v1-first.json"); err != nil {
+		t.Error(err)
+	} else if k, err := decodeKept(first); err != nil || k.Applied != nil || k.Move.Offsets.Before["0"] != 1 {
+		t.Errorf("a plan of an earlier version: %+v, %v", k, err)
 	}
 	for what, bad := range map[string]string{
 		"cut":     string(want[:len(want)/2]),

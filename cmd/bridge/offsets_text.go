@@ -28,6 +28,7 @@ type offsetsResult struct {
 	Copies   int64             `json:"copies"`
 	Exact    bool              `json:"exact"` // Replays and Copies are; the positions always are
 	Letters  int               `json:"unconsumed_dead_letters"`
+	Before   int64             `json:"before_start,omitempty"` // unconsumed, and older than the workflow's start
 	Read     int64             `json:"records_read"`
 	Counted  int64             `json:"records_read_to_count"`
 	Cut      map[string]string `json:"cut,omitempty"`
@@ -63,7 +64,7 @@ func (m *move) result(status string) offsetsResult {
 	h, _ := m.hash() // it was hashed when it was kept
 	r := offsetsResult{
 		Plan: h, Workflow: m.Workflow, Consumer: m.Consumer, Way: m.Way, From: m.From, To: m.To, Status: status,
-		Exact: true, Letters: len(m.Plan.Unconsumed), Read: m.Plan.Read, Counted: m.Plan.Counted, Cut: m.Cut,
+		Exact: true, Letters: len(m.Plan.Unconsumed), Before: m.BeforeStart, Read: m.Plan.Read, Counted: m.Plan.Counted, Cut: m.Cut,
 	}
 	var after map[string]int64
 	if m.Offsets != nil {
@@ -158,7 +159,7 @@ func (m *move) write(w io.Writer, r offsetsResult) error {
 		}
 	}
 	if _, err := fmt.Fprintf(w, "again    %s: %d that it has consumed, %d copies; the cut-over filter drops the former\nmissing  %d unconsumed and not on the other side\nread     %d records to find this, %d to count\n",
-		r.again(), r.Replays, r.Copies, r.Letters, r.Read, r.Counted); err != nil {
+		r.again(), r.Replays, r.Copies, int64(r.Letters)+r.Before, r.Read, r.Counted); err != nil {
 		return err
 	}
 	for _, p := range m.Plan.Problems {

@@ -14,7 +14,8 @@ import (
 
 // What the pages for operators say is done here: every line of every sh block of the
 // runbooks and of the README is typed, in its order, against servers in the state that the
-// page's "given" names, and then the page's "then" must hold. A line may end in a remark:
+// page's "given" names; a "check" must hold where it stands, and the page's "then" behind
+// all. A line may end in a remark:
 //
 //	bridge mirror run --config orders.yaml # until stopped
 //	bridge mirror run --config orders.yaml # exit 8
@@ -77,9 +78,15 @@ kinesis put orders 40 60
 var thens = map[string]string{
 	"every record is on the topic": "kafka holds orders %d\nexec bridge status --config orders.yaml --output json\njsonpath result.counts.read %[1]d\njsonpath result.balanced true\n",
 	"nothing more was written":     "kafka holds orders 40\n",
-	"the group is set":             "exec bridge offsets apply --plan $PLAN --config orders.yaml\n",
-	"the lease table is set":       "dynamo leases billing-app 2\ndynamo lease billing-app shardId-000000000000 record orders 9 0\n",
+	"the group is as it was":       "group committed billing orders\ncode 2 bridge offsets apply --plan $PLAN --config orders.yaml\n",
+	"the lease table is as it was": "dynamo leases billing-app 2\ndynamo lease billing-app shardId-000000000000 record orders 9 0\n",
 	"nothing":                      "",
+}
+
+// inBetween is what must hold in the middle of a page, behind the lines that stand before them.
+var inBetween = map[string]string{
+	"the group is set":       "exec bridge offsets apply --plan $PLAN --config orders.yaml\ngroup stands billing orders 12\n",
+	"the lease table is set": "dynamo leases billing-app 2\ndynamo lease billing-app shardId-000000000000 record orders 10 -1\n",
 }
 
 // until is typed for a line that runs until it is stopped.
@@ -92,6 +99,8 @@ ended 143
 
 var (
 	comment = regexp.MustCompile(`(?m)^<!-- (given|then): (.*) -->$`)
+	midway  = regexp.MustCompile(`^<!-- check: (.*) -->$`)
+	step    = regexp.MustCompile("(?ms)^```(sh|yaml)\n(.*?)^```$|^<!-- check: [^\n]* -->$")
 	block   = regexp.MustCompile("(?ms)^```(sh|yaml)\n(.*?)^```$")
 	named   = regexp.MustCompile(`^# (\S+\.yaml)\n`)
 	remark  = regexp.MustCompile(` # (until stopped|exit \d+)$`)
@@ -155,7 +164,15 @@ func storyOfPage(t *testing.T, page, config string) (story string, commands int)
 	var b strings.Builder
 	var others string // further files that it names
 	b.WriteString("# " + page + "\n" + given)
-	for _, m := range block.FindAllStringSubmatch(string(text), -1) {
+	for _, m := range step.FindAllStringSubmatch(string(text), -1) {
+		if c := midway.FindStringSubmatch(m[0]); c != nil {
+			typed, known := inBetween[c[1]]
+			if !known {
+				t.Fatalf("%s: nobody knows how to check %q", page, c[1])
+			}
+			b.WriteString(typed)
+			continue
+		}
 		if m[1] != "sh" {
 			if name := named.FindStringSubmatch(m[2]); name != nil {
 				others += "-- " + name[1] + " --\n" + m[2]

@@ -31,6 +31,7 @@ type servers struct {
 	denied  *kfake.FaultHandle // nil if nothing is
 	ahead   atomic.Int64       // seconds that the clock of Kinesis is
 	dynamo  *dynamotest.Server
+	looked  <-chan struct{} // closed once somebody has looked at a lease table
 	// stop ends what runs in the background, by name: applications and consumers.
 	stop map[string]func()
 }

@@ -96,8 +96,8 @@ func (v *viewer) watch(ctx context.Context, signals <-chan os.Signal, interval t
 			return err
 		}
 		select {
-		case <-signals:
-			return nil
+		case sig := <-signals:
+			return interrupted{sig}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:

@@ -214,7 +214,7 @@ func (o *verifyOptions) stranger(l *loaded) (state.Workflow, error) {
 
 // compare runs until the end, a signal, or somebody asks it to stop.
 func (r *verifyRun) compare(ctx context.Context, a *app, v *verify.Verifier) (*verify.Result, error) {
-	stop := newStopper(ctx, a.signals, 30*time.Second)
+	stop := a.stopper(ctx, 30*time.Second)
 	defer stop.done()
 	work, cancel := context.WithCancelCause(stop.drain)
 	defer cancel(nil)

@@ -16,6 +16,15 @@ import (
 	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
 )
 
+// commits are bare offsets.
+func commits(offsets map[int32]int64) map[int32]kafkastream.Commit {
+	out := map[int32]kafkastream.Commit{}
+	for p, n := range offsets {
+		out[p] = kafkastream.CommitOf(n)
+	}
+	return out
+}
+
 // groups holds what a server must do with the offsets of groups.
 func (b *bench) groups(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -38,7 +47,7 @@ func (b *bench) groups(t *testing.T) {
 		t.Errorf("a group that does not exist: %+v", g)
 	}
 	want := map[int32]int64{0: 5, 1: 0, 2: 7}
-	if err := b.client.CommitGroup(ctx, group, name, want); err != nil {
+	if err := b.client.CommitGroup(ctx, group, name, commits(want)); err != nil {
 		t.Fatal(err)
 	}
 	if g := look(); g.Running() || !maps.Equal(g.Committed, want) {
@@ -48,7 +57,7 @@ func (b *bench) groups(t *testing.T) {
 	if g := look(); !g.Running() || len(g.Members) != 1 {
 		t.Errorf("a group with a member: %+v", g)
 	}
-	err = b.client.CommitGroup(ctx, group, name, map[int32]int64{0: 1, 1: 1, 2: 1})
+	err = b.client.CommitGroup(ctx, group, name, commits(map[int32]int64{0: 1, 1: 1, 2: 1}))
 	if !errors.Is(err, bridge.ErrConflict) || bridge.Hint(err) == "" {
 		t.Errorf("CommitGroup while somebody consumes = %v, want ErrConflict", err)
 	}

@@ -211,7 +211,7 @@ func TestIntegrationGroupOfTheNewProtocol(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[int32]int64{0: 0, 1: 0}
-	if err := b.client.CommitGroup(ctx, "new", name, want); err != nil {
+	if err := b.client.CommitGroup(ctx, "new", name, commits(want)); err != nil {
 		t.Fatal(err)
 	}
 	java, err := servers.KafkaCommand(ctx, "../../integration/consumers/KafkaReader.java", strings.Join(b.writer.OptValue(kgo.SeedBrokers).([]string), ","), "new", name, t.TempDir()+"/out", "60", "look", "consumer")
@@ -236,7 +236,7 @@ func TestIntegrationGroupOfTheNewProtocol(t *testing.T) {
 			break
 		}
 	}
-	if err := b.client.CommitGroup(ctx, "new", name, map[int32]int64{0: 1, 1: 1}); !errors.Is(err, bridge.ErrConflict) {
+	if err := b.client.CommitGroup(ctx, "new", name, commits(map[int32]int64{0: 1, 1: 1})); !errors.Is(err, bridge.ErrConflict) {
 		t.Errorf("CommitGroup while somebody consumes = %v, want ErrConflict", err)
 	}
 	if g, err := b.client.Group(ctx, "new", info); err != nil || !maps.Equal(g.Committed, want) {

@@ -291,7 +291,9 @@ func parentsFirst(all []types.Shard) []bridge.Partition {
 		if r := s.HashKeyRange; r != nil {
 			p.FirstHash, p.LastHash = aws.ToString(r.StartingHashKey), aws.ToString(r.EndingHashKey)
 		}
-		p.Closed = s.SequenceNumberRange != nil && s.SequenceNumberRange.EndingSequenceNumber != nil
+		if r := s.SequenceNumberRange; r != nil {
+			p.From.Seq, p.To.Seq, p.Closed = aws.ToString(r.StartingSequenceNumber), aws.ToString(r.EndingSequenceNumber), r.EndingSequenceNumber != nil
+		}
 		out = append(out, p)
 	}
 	for _, s := range all {
