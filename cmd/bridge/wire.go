@@ -7,12 +7,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/kafka"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/internal/awsapi"
 	"github.com/kinesis-msk-bridge/bridge/state"
 	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
@@ -97,18 +95,7 @@ func (s settings) dialKafka(ctx context.Context) (*kafkastream.Client, error) {
 // account is the AWS account that the cluster is in.
 func (s settings) account(ctx context.Context) (aws.Config, error) {
 	k := s.Config.Kinesis
-	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithRegion(s.Config.brokerRegion())}
-	if k.Profile != "" {
-		options = append(options, awsconfig.WithSharedConfigProfile(k.Profile))
-	}
-	conf, err := awsconfig.LoadDefaultConfig(ctx, options...)
-	if err != nil {
-		return conf, fmt.Errorf("load the AWS configuration: %w", err)
-	}
-	if k.RoleARN != "" {
-		conf.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), k.RoleARN))
-	}
-	return conf, nil
+	return awsapi.Load(ctx, awsapi.Config{Region: s.Config.brokerRegion(), Profile: k.Profile, RoleARN: k.RoleARN})
 }
 
 // Prepare makes topic or stream if it is missing and never was there.

@@ -14,14 +14,11 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/internal/awsapi"
 )
 
 // A Config says which stream, where, and as whom. Stream or StreamARN is needed; the rest
@@ -66,8 +63,6 @@ type Info struct {
 	Auto bool
 }
 
-const defaultTimeout = 30 * time.Second
-
 // Dial looks the stream up. It wraps ErrMissing if there is none, ErrDenied if the service
 // refuses, and ErrUnreachable if nobody answers; with Create nothing but the last two.
 func Dial(ctx context.Context, c Config) (*Client, error) {
@@ -75,37 +70,34 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := k.Describe(ctx); err != nil {
+	if err := k.first(ctx); err != nil {
 		return nil, err
 	}
 	return k, nil
 }
 
+// first is the first call. If the clock of this machine is wrong, the service refuses it,
+// and takes the second one.
+func (c *Client) first(ctx context.Context) error {
+	_, err := c.Describe(ctx)
+	if awsapi.Skewed(err) {
+		_, err = c.Describe(ctx)
+	}
+	return err
+}
+
 func connect(ctx context.Context, c Config) (*Client, error) {
-	options := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(cmpOr(c.Timeout, defaultTimeout))),
-		// The engine retries, and must see each failure: order depends on it.
-		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
-	}
-	if c.Region != "" {
-		options = append(options, config.WithRegion(c.Region))
-	}
-	if c.Profile != "" {
-		options = append(options, config.WithSharedConfigProfile(c.Profile))
-	}
-	if c.Credentials != nil {
-		options = append(options, config.WithCredentialsProvider(c.Credentials))
-	}
-	conf, err := config.LoadDefaultConfig(ctx, options...)
+	conf, err := awsapi.Load(ctx, awsapi.Config{
+		Region: c.Region, Profile: c.Profile, RoleARN: c.RoleARN, Credentials: c.Credentials, Timeout: c.Timeout,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("load the AWS configuration: %w", &classified{err, bridge.ErrRefused})
+		return nil, err
 	}
 	if conf.Region == "" {
 		return nil, bridge.WithHint(fmt.Errorf("no AWS region is set: %w", bridge.ErrRefused), "set kinesis.region, --region or AWS_REGION")
 	}
-	if c.RoleARN != "" {
-		conf.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), c.RoleARN))
-	}
+	// The engine retries, and must see each failure: order depends on it.
+	conf.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 	k := &Client{conf: c, region: conf.Region, shards: map[string]types.Shard{}}
 	var plugged error
 	k.api = kinesis.NewFromConfig(conf, func(o *kinesis.Options) {
@@ -295,7 +287,7 @@ func DialOrCreate(ctx context.Context, c Config, create Create) (*Client, bool, 
 	if err != nil {
 		return nil, false, err
 	}
-	if _, err = k.Describe(ctx); !errors.Is(err, bridge.ErrMissing) || c.Stream == "" {
+	if err = k.first(ctx); !errors.Is(err, bridge.ErrMissing) || c.Stream == "" {
 		return k, false, err
 	}
 	in := &kinesis.CreateStreamInput{StreamName: &c.Stream, StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}}
