@@ -28,6 +28,9 @@ type Mirror struct {
 	// Interval between checkpoints while records move; 5 s if zero. An idle mirror writes
 	// one only every Heartbeat, 10 min if zero.
 	Interval, Heartbeat time.Duration
+	// StartPatience is for how long a start waits for a service that does not answer, or
+	// asks for less; DefaultPatience if zero.
+	StartPatience time.Duration
 	// Discover is how often the source's partitions are listed again; 30 s if zero. They
 	// are also listed whenever one ends.
 	Discover time.Duration
@@ -240,30 +243,6 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 	}
 	r.tracker.expect(parts)
 	return r, nil
-}
-
-// startTries is how often a start asks for what is refused for now.
-const startTries = 10
-
-// AtStart asks a few times for what may be refused for now, and between two of them calls
-// pause, which ends it with an error. Whoever does not answer at all at the start was probably
-// configured wrongly, and is not waited for.
-func AtStart[T any](pause func(d time.Duration, why error) error, ask func() (T, error)) (T, error) {
-	wait := NewBackOff()
-	for n := 1; ; n++ {
-		v, err := ask()
-		if err == nil || n == startTries || !bridge.Retryable(err) || errors.Is(err, bridge.ErrUnreachable) {
-			return v, err
-		}
-		if err := pause(wait.NextBackOff(), err); err != nil {
-			return v, err
-		}
-	}
-}
-
-func atStart[T any](ctx context.Context, r *run, op string, ask func(context.Context) (T, error)) (T, error) {
-	return AtStart(func(d time.Duration, why error) error { return r.pause(ctx, d, op, "", why) },
-		func() (T, error) { return ask(ctx) })
 }
 
 // belongs proves that a checkpoint was made for this source, target and keymap.

@@ -20,6 +20,7 @@ type app struct {
 	signals        <-chan os.Signal
 	adapters       adapters
 
+	relay  *relay // of signals, while a command runs
 	json   bool
 	answer *answer // of the command that ran
 }
@@ -114,8 +115,10 @@ func (a *app) run(ctx context.Context, args []string) int {
 		line.help = true
 		return exitCode(root.RunContext(ctx, line.line(root.Name)))
 	}
+	ctx, end := a.interruptible(ctx)
+	defer end()
 	err = root.RunContext(ctx, line.line(root.Name))
-	return a.print(line.name(), a.answer, err)
+	return a.print(line.name(), a.answer, interruption(ctx, err))
 }
 
 // settle judges --output, before anything is done that would have to be printed.
@@ -172,7 +175,22 @@ func (a *app) load(c *cli.Context) (*loaded, error) {
 			flags = append(flags, override{f.path, c.String(f.name), origin("--" + f.name)})
 		}
 	}
-	return load(c.String(flagConfig), a.env, flags)
+	// A pipe without a writer can hold up a read for ever.
+	type result struct {
+		l   *loaded
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		l, err := load(c.String(flagConfig), a.env, flags)
+		done <- result{l, err}
+	}()
+	select {
+	case r := <-done:
+		return r.l, r.err
+	case <-c.Context.Done():
+		return nil, context.Cause(c.Context)
+	}
 }
 
 func (a *app) logger(c *cli.Context) (*slog.Logger, error) {

@@ -115,7 +115,7 @@ func measured[R proven](c *cli.Context, a *app, b *benchmark, run func(context.C
 	}
 	ctx, cancel := context.WithTimeout(c.Context, benchLimit)
 	defer cancel()
-	stop := newStopper(ctx, a.signals, time.Second)
+	stop := newStopper(ctx, a.takeSignals(), time.Second)
 	defer stop.done()
 	if len(b.brokers) > 0 {
 		if err := b.topics().Reach(stop.drain); err != nil {

@@ -63,7 +63,7 @@ func (a *app) demo(c *cli.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Context, demoLimit)
 	defer cancel()
-	stop := newStopper(ctx, a.signals, time.Second)
+	stop := newStopper(ctx, a.takeSignals(), time.Second)
 	defer stop.done()
 	err := d.run(stop.drain)
 	if cause := context.Cause(stop.drain); cause != nil && err != nil {

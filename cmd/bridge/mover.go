@@ -111,7 +111,7 @@ func (m *mover) take(ctx context.Context, watch *bridge.Watch) error {
 		c.Target, c.Compression = m.Config.Kafka.Topic, m.Config.Kafka.Compression
 	}
 	c.DeadLetters = m.letters.Name
-	session, err := patiently(ctx, m.Log, func() (*kafkastream.Session, error) { return kafkastream.OpenSession(ctx, c) })
+	session, err := patiently(ctx, m.settings, "take the task", func() (*kafkastream.Session, error) { return kafkastream.OpenSession(ctx, c) })
 	if err == nil {
 		m.session = session
 	}
@@ -165,7 +165,7 @@ func (m *mover) mirror(ctx context.Context, watch *bridge.Watch) (*mirror.Mirror
 		return nil, err
 	}
 	out := &mirror.Mirror{
-		Checkpoints: m.session.Checkpoints(), Keys: keys, Start: m.Config.startTime(),
+		Checkpoints: m.session.Checkpoints(), Keys: keys, Start: m.Config.startTime(), StartPatience: time.Duration(m.Config.StartPatience),
 		Interval: time.Duration(m.Config.CheckpointInterval), Memory: recordMemory(m.Config.Memory), UntilCaughtUp: m.settings.Run.UntilCaughtUp, Logger: m.Log, Gate: m.Gate, Hooks: m.Hooks,
 	}
 	if out.DeadLetters, err = m.openLetters(ctx, watch); err != nil {

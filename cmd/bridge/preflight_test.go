@@ -91,7 +91,7 @@ func (p *pairing) run(t *testing.T, direction string, args ...string) (code int,
 		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
 		"BRIDGE_WORKFLOW": "orders", "BRIDGE_DIRECTION": direction, "BRIDGE_KINESIS_STREAM": "orders", "BRIDGE_KINESIS_REGION": p.kinesis.Region(),
 		"BRIDGE_KINESIS_ENDPOINT_URL": p.kinesis.URL(), "BRIDGE_KAFKA_TOPIC": "orders", "BRIDGE_KAFKA_BROKERS": strings.Join(p.kafka.ListenAddrs(), ","),
-		"BRIDGE_KAFKA_PARTITIONS": "4",
+		"BRIDGE_KAFKA_PARTITIONS": "4", "BRIDGE_START_PATIENCE": "5s",
 	}
 	if direction == kafkaToKinesis {
 		env["BRIDGE_KINESIS_FORMAT"], env["BRIDGE_ACCEPT_LOSS"] = "raw", "timestamp"
@@ -289,6 +289,40 @@ func TestPreflightLeavesNothing(t *testing.T) {
 	p.letters("topic:graves")
 	if code, _, text := p.run(t, kafkaToKinesis, "preflight"); code != exitDone || p.kafka.TopicInfo("graves") != nil {
 		t.Errorf("code %d, the topic was made\n%s", code, text)
+	}
+}
+
+// A side that cannot be reached does not keep preflight from looking at the other one.
+func TestPreflightLooksAtBothSides(t *testing.T) {
+	p := newPairing(t, nil)
+	p.records, p.config["BRIDGE_START_PATIENCE"] = nil, "100ms"
+	for _, away := range [][]string{{"kinesis"}, {"kafka"}, {"kinesis", "kafka"}} {
+		delete(p.config, "BRIDGE_KAFKA_BROKERS")
+		delete(p.config, "BRIDGE_KINESIS_ENDPOINT_URL")
+		want := map[string]string{"kinesis-reachable": levelOK, "kafka-reachable": levelOK}
+		for _, side := range away {
+			want[side+"-reachable"] = levelFail
+			if p.config["BRIDGE_KAFKA_BROKERS"] = "127.0.0.1:1"; side == "kinesis" {
+				delete(p.config, "BRIDGE_KAFKA_BROKERS")
+				p.config["BRIDGE_KINESIS_ENDPOINT_URL"] = "http://127.0.0.1:1"
+			}
+		}
+		code, out, text := p.run(t, kinesisToKafka, "preflight")
+		for _, k := range out["result"].(map[string]any)["checks"].([]any) {
+			k := k.(map[string]any)
+			if level := want[k["id"].(string)]; level != "" {
+				if level != k["level"] || level == levelFail && !strings.Contains(k["evidence"].(string), "127.0.0.1:1") {
+					t.Errorf("without %v: %v", away, k)
+				}
+				delete(want, k["id"].(string))
+			}
+		}
+		if code != exitAccess || len(want) > 0 {
+			t.Errorf("without %v: code %d, not looked at: %v\n%s", away, code, want, text)
+		}
+		if code, _, _ := p.run(t, kinesisToKafka, "plan"); code != exitAccess {
+			t.Errorf("without %v: plan ends with %d", away, code)
+		}
 	}
 }
 

@@ -80,7 +80,7 @@ func (a *app) reportCheck(c *cli.Context) error {
 // readAgain adds what became of the windows that were read again. The report stays intact
 // whatever that is.
 func (a *app) readAgain(ctx context.Context, k *recheck, res *checkResult) error {
-	stop := newStopper(ctx, a.signals, time.Second)
+	stop := newStopper(ctx, a.takeSignals(), time.Second)
 	defer stop.done()
 	control, err := k.run(stop.drain)
 	if cause := context.Cause(stop.drain); cause != nil && err != nil {

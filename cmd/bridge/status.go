@@ -96,6 +96,7 @@ func (a *app) status(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	l.StartPatience = min(l.StartPatience, duration(statusPatience))
 	v := &viewer{settings: settings{Config: l, Log: log.With("workflow", l.Workflow)}, look: a.adapters.look, store: openState(l)}
 	if c.Bool("watch") {
 		if a.json {
@@ -104,7 +105,7 @@ func (a *app) status(c *cli.Context) error {
 		if c.Duration("interval") < minInterval {
 			return usage(fmt.Errorf("--interval is at least %s", minInterval))
 		}
-		return v.watch(c.Context, a.signals, c.Duration("interval"), a.stdout)
+		return v.watch(c.Context, a.takeSignals(), c.Duration("interval"), a.stdout)
 	}
 	res, err := v.see(c.Context, 0)
 	if err != nil {
@@ -174,6 +175,9 @@ func (s statusResult) writeFor(w io.Writer, next []string, width, height int) er
 	}
 	line("wanted", wantedText(s.Wanted))
 	line("actual", s.Actual.Doing+because(s.Actual.Reason)+", since "+stamp(s.Actual.At))
+	if s.Actual.Outage != "" {
+		line("outage", s.Actual.Outage)
+	}
 	line("source", s.Source.String())
 	line("target", s.Target.String())
 	if s.Endpoint != "" {

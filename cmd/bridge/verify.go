@@ -126,7 +126,7 @@ func (a *app) begun(c *cli.Context) (*slog.Logger, *loaded, error) {
 
 // workflow loads a workflow that was begun.
 func (s settings) workflow(ctx context.Context) (state.Workflow, error) {
-	w, _, err := openState(s.Config).Load(ctx)
+	w, _, err := s.loadState(ctx, openState(s.Config))
 	switch {
 	case err != nil:
 		return w, startError{err}
@@ -199,7 +199,7 @@ func (o *verifyOptions) stranger(l *loaded) (state.Workflow, error) {
 
 // compare runs until the end, a signal, or somebody asks it to stop.
 func (r *verifyRun) compare(ctx context.Context, a *app, v *verify.Verifier) (*verify.Result, error) {
-	stop := newStopper(ctx, a.signals, 30*time.Second)
+	stop := newStopper(ctx, a.takeSignals(), 30*time.Second)
 	defer stop.done()
 	work, cancel := context.WithCancelCause(stop.drain)
 	defer cancel(nil)

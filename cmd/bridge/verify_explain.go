@@ -45,7 +45,7 @@ func (a *app) verifyExplain(c *cli.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, ends.close()) }()
 	ends.verifier.MaxSamples = c.Int("limit")
-	stop := newStopper(c.Context, a.signals, 0)
+	stop := newStopper(c.Context, a.takeSignals(), 0)
 	defer stop.done()
 	e, err := ends.verifier.Explain(stop.drain, questionOf(c.Args().First()))
 	if err != nil {

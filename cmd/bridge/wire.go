@@ -18,7 +18,7 @@ import (
 
 // realAdapters connect to the services that the configuration names.
 func realAdapters() adapters {
-	return adapters{connect: connectPair, look: lookAt, witness: witnessOf, letters: readLetters, keeps: keepsOf}
+	return adapters{connect: connectPair, look: lookAt, witness: witnessOf, letters: readLetters, keeps: keepsOf}.patient()
 }
 
 // A pair is a stream and a topic that answered.

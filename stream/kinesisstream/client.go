@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -45,6 +46,8 @@ type Client struct {
 	api    *kinesis.Client
 	conf   Config
 	region string
+
+	host atomic.Value // string; that the last call went to
 
 	mu     sync.Mutex
 	info   Info
@@ -102,7 +105,7 @@ func connect(ctx context.Context, c Config) (*Client, error) {
 	var plugged error
 	k.api = kinesis.NewFromConfig(conf, func(o *kinesis.Options) {
 		plugged = c.Codec.Plug(o)
-		o.HTTPClient = &client{conf.HTTPClient}
+		o.HTTPClient = &client{HTTPClient: conf.HTTPClient, host: &k.host}
 		if c.EndpointURL != "" {
 			o.BaseEndpoint = &c.EndpointURL
 		}
@@ -113,9 +116,13 @@ func connect(ctx context.Context, c Config) (*Client, error) {
 // client hides from net/http that the SDK's request bodies can write themselves: with an
 // endpoint that answers within about 100 µs, net/http would find such a body closed while
 // it still looks for its end, and drop the connection.
-type client struct{ aws.HTTPClient }
+type client struct {
+	aws.HTTPClient
+	host *atomic.Value // the host of the last call
+}
 
 func (c *client) Do(r *http.Request) (*http.Response, error) {
+	c.host.Store(r.URL.Host)
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = struct{ io.ReadCloser }{r.Body}
 	}
@@ -193,6 +200,13 @@ func (c *Client) describe(out *kinesis.DescribeStreamSummaryOutput) (Info, error
 	c.info = info
 	c.mu.Unlock()
 	return info, nil
+}
+
+// Host is the one that the last call went to, whatever the configuration says; empty before
+// the first.
+func (c *Client) Host() string {
+	host, _ := c.host.Load().(string)
+	return host
 }
 
 // Info is the answer to the last Describe.
