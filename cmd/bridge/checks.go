@@ -56,7 +56,12 @@ func (s *survey) checks() checks {
 	}
 	if s.noKafka == nil && s.topic.Name != "" {
 		s.checkTopic(&c, toKafka)
+		checkElection(&c, "topic", s.topic, toKafka)
 	}
+	if s.noKafka == nil {
+		s.checkReplicas(&c)
+	}
+	s.checkStart(&c)
 	checkStores(&c, s.stores, toKafka, storesNeed(s.stream.Retention, s.topic.RetentionMs))
 	if s.unreached() != nil {
 		return c
@@ -166,6 +171,9 @@ func (s *survey) checkTopic(c *checks, target bool) {
 		"a stream holds every record of a key, a compacted topic only the last: use a topic with cleanup.policy=delete")
 	c.add("topic-timestamps", t.TimestampType == "LogAppendTime", levelFail, "message.timestamp.type is "+t.TimestampType,
 		"set message.timestamp.type=CreateTime, or the times of arrival stand in the header only and retention counts from the copy")
+	if t.TimestampType != "LogAppendTime" {
+		s.checkTimes(c)
+	}
 	need := s.stream.MaxRecordSize + frame
 	c.add("topic-max-message-bytes", t.MaxMessageBytes < need, levelFail,
 		fmt.Sprintf("max.message.bytes is %d, the stream's records can have %d", t.MaxMessageBytes, need),

@@ -178,6 +178,21 @@ func TestPreflightFindsWhatIsPlanted(t *testing.T) {
 		{"min ISR 1", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["min.insync.replicas"] = "1" }, []string{"topic-min-isr"}},
 		{"short topic", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["retention.ms"] = "3600000" }, []string{"topic-retention"}},
 		{"other partitions", kinesisToKafka, func(_ *testing.T, p *pairing) { p.config["BRIDGE_KAFKA_PARTITIONS"] = "5" }, []string{"topic-partitions"}},
+		{"unclean elections of the target", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["unclean.leader.election.enable"] = "true" }, []string{"topic-election"}},
+		{"unclean elections of the source", kafkaToKinesis, func(_ *testing.T, p *pairing) { p.topic["unclean.leader.election.enable"] = "true" }, []string{"topic-election (warn)"}},
+		{"unclean elections of the index", kafkaToKinesis, func(t *testing.T, p *pairing) {
+			p.create(t, kafkastream.OwnTopics("orders")[2], "cleanup.policy", "delete", "retention.ms", "2592000000", "unclean.leader.election.enable", "true")
+		}, []string{"index-election"}},
+		{"more replicas than brokers", kinesisToKafka, func(_ *testing.T, p *pairing) { p.config["BRIDGE_KAFKA_REPLICATION_FACTOR"] = "4" }, []string{"replication-factor"}},
+		{"more in sync than replicas", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["min.insync.replicas"], p.records = "4", nil }, []string{"topic-replicas"}},
+		{"old records refused", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["message.timestamp.before.max.ms"] = "86400000" }, []string{"topic-times-before"}},
+		{"records ahead refused", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["message.timestamp.after.max.ms"] = "1000" }, []string{"topic-times-after"}},
+		{"start in the future", kinesisToKafka, func(_ *testing.T, p *pairing) {
+			p.config["BRIDGE_START"] = time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+		}, []string{"start", "source-sample (warn)"}},
+		{"start in the past", kinesisToKafka, func(_ *testing.T, p *pairing) {
+			p.config["BRIDGE_START"] = time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
+		}, nil},
 		{"explicit hash keys", kinesisToKafka, func(t *testing.T, p *pairing) {
 			for i := range 10 {
 				if err := p.stream.Put(kinesistest.Entry{Key: fmt.Sprint("key", i), ExplicitHashKey: "0", Data: []byte("v")}); err != nil {

@@ -183,14 +183,13 @@ func (p *pair) createTopic(ctx context.Context) error {
 		minISR = min(2, k.ReplicationFactor)
 	}
 	largest := p.kinesis.Info().MaxRecordSize + 64<<10 // headers and framing
+	settings := kafkastream.Durable(k.ReplicationFactor)
+	settings["min.insync.replicas"] = fmt.Sprint(minISR)
+	settings["max.message.bytes"] = fmt.Sprint(max(largest, 1_048_588))
+	settings["message.timestamp.type"] = "CreateTime"
+	settings["retention.ms"] = fmt.Sprint(max(p.kinesis.Info().Retention+7*24*time.Hour, 7*24*time.Hour).Milliseconds())
 	_, err := p.kafka.CreateTopic(ctx, kafkastream.TopicSpec{
-		Name: k.Topic, Partitions: k.Partitions, ReplicationFactor: k.ReplicationFactor,
-		Settings: map[string]string{
-			"min.insync.replicas":    fmt.Sprint(minISR),
-			"max.message.bytes":      fmt.Sprint(max(largest, 1_048_588)),
-			"message.timestamp.type": "CreateTime",
-			"retention.ms":           fmt.Sprint(max(p.kinesis.Info().Retention+7*24*time.Hour, 7*24*time.Hour).Milliseconds()),
-		},
+		Name: k.Topic, Partitions: k.Partitions, ReplicationFactor: k.ReplicationFactor, Settings: settings,
 	})
 	if err != nil && !errors.Is(err, bridge.ErrConflict) {
 		return err
