@@ -180,6 +180,7 @@ type run struct {
 	memory   memory
 	group    *errgroup.Group
 	underWay atomic.Int64
+	told     summary   // of records that were not written
 	lastSave time.Time // of the saver only
 	fresh    bool      // of the saver: the target said where it ends at the last heartbeat
 	saveNow  chan struct{}
@@ -315,6 +316,7 @@ func (r *run) run(ctx context.Context) error {
 // finish saves what is done. A stop without error has nothing under way, and is clean if
 // the flows have come past all that was found on the target at the start.
 func (r *run) finish(ctx context.Context, err error) error {
+	r.told.flush()
 	if ctx.Err() != nil || errors.Is(err, bridge.ErrFenced) {
 		return errors.Join(err, context.Cause(ctx))
 	}

@@ -92,8 +92,8 @@ BRIDGE_KINESIS_ENDPOINT_URL), then from the file, then from defaults; "bridge co
 --origin" says which. Paths in the file start at the working directory. Flags may stand
 anywhere. Results are printed on stdout, everything else on stderr.
 
-Exit codes: 0 done; 1 failed; 2 wrong arguments, configuration or state; 4 access refused;
-5 inconsistent; 6 inconclusive; 7 refused, nothing changed; 8 data of the source or target is
+Exit codes: 0 done; 1 failed; 2 wrong arguments, configuration or state; 4 preflight or access
+refused; 5 inconsistent; 6 inconclusive; 7 refused, nothing changed; 8 data of the source or target is
 gone; 10 partly applied; 11 lock or task lost to another process; 75 could
 not stop in time; 130 or 143 stopped by a signal, with the checkpoint saved.`
 

@@ -172,9 +172,6 @@ func (m *mover) mirror(ctx context.Context, watch *bridge.Watch) (*mirror.Mirror
 		return nil, err
 	}
 	out.Policy = m.Config.policy()
-	out.Hooks.Dropped = func(at bridge.Coordinate, reason error) {
-		m.Log.Info("dropped", "partition", at.Partition, "position", at.Position.String(), "reason", reason)
-	}
 	if !m.workflow.Pinned.StartAt.IsZero() {
 		out.Start = m.workflow.Pinned.StartAt
 	}

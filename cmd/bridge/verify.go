@@ -155,6 +155,12 @@ func (a *app) runVerify(ctx context.Context, r *verifyRun, begin func() error) (
 	}
 	defer func() { err = errors.Join(err, ends.close()) }()
 	collect(r.Config.Memory, a.env)
+	// An address that is taken leaves no run behind.
+	unserve, err := r.serve(ctx)
+	if err != nil {
+		return startError{err}
+	}
+	defer func() { err = errors.Join(err, unserve()) }()
 	if err := begin(); err != nil {
 		return err
 	}
@@ -163,11 +169,6 @@ func (a *app) runVerify(ctx context.Context, r *verifyRun, begin func() error) (
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	unserve, err := r.serve(ctx)
-	if err != nil {
-		return startError{err}
-	}
-	defer func() { err = errors.Join(err, unserve()) }()
 	v := ends.verifier
 	r.options.apply(v)
 	v.ID, v.Store, v.Logger = r.dir.id, r.dir, r.Log
