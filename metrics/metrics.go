@@ -51,7 +51,7 @@ type Exporter struct {
 
 // A Trouble is what a partition's flow tries again.
 type Trouble struct {
-	// Op is "open", "read" or "write".
+	// Op is "open", "read", "write", "dead letter" or "checkpoint".
 	Op string `json:"op"`
 	// Class is one word for the error: throttled, unreachable, transient or other.
 	Class string `json:"class"`
@@ -60,7 +60,13 @@ type Trouble struct {
 	// Last is when it failed last.
 	Last  time.Time `json:"last"`
 	Tries int64     `json:"tries"`
+	// Err is what it failed with last.
+	Err error `json:"-"`
 }
+
+// Checkpoints is the key of Troubles under which the checkpoint stands, which is of no one
+// partition.
+const Checkpoints = ""
 
 // New returns an Exporter.
 func New(c Config) *Exporter {
@@ -103,6 +109,7 @@ func (e *Exporter) saved(cp bridge.Checkpoint) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.checkpoint = cp.At
+	delete(e.troubles, Checkpoints)
 }
 
 func (e *Exporter) retry(op, partition string, err error, wait time.Duration) {
@@ -112,7 +119,7 @@ func (e *Exporter) retry(op, partition string, err error, wait time.Duration) {
 	if errors.Is(err, bridge.ErrThrottled) {
 		e.throttled += wait
 	}
-	if partition == "" {
+	if partition == "" && op != "checkpoint" {
 		return
 	}
 	t := e.troubles[partition]
@@ -120,7 +127,7 @@ func (e *Exporter) retry(op, partition string, err error, wait time.Duration) {
 	if t.Since.IsZero() {
 		t.Since = t.Last
 	}
-	t.Op, t.Class = op, class(err)
+	t.Op, t.Class, t.Err = op, class(err), err
 	t.Tries++
 	e.troubles[partition] = t
 }
@@ -162,7 +169,7 @@ func (e *Exporter) ended(partition string) {
 	delete(e.troubles, partition)
 }
 
-// Troubles are the partitions that are trying again, by name.
+// Troubles are the partitions that are trying again, by name, and the checkpoint if it is.
 func (e *Exporter) Troubles() map[string]Trouble {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -74,6 +74,10 @@ func (f *flow) sourceKey(rec *bridge.Record) []byte {
 
 // dropped tells of a record that its source keeps from readers.
 func (f *flow) dropped(rec *bridge.Record) {
+	at, why := rec.Position, rec.Refused
+	f.r.told.add("dropped", time.Now(), func(n int64) {
+		f.r.log.Info("dropped", "records", n, "partition", f.part.ID, "position", at.String(), "reason", why)
+	})
 	if fn := f.r.m.Hooks.Dropped; fn != nil {
 		fn(f.coordinate(rec.Position), rec.Refused)
 	}
@@ -116,7 +120,9 @@ func (f *flow) bury(ctx context.Context, letters []bridge.DeadLetter, w *window)
 	}
 	for i, l := range letters {
 		w.buried(acks[i])
-		f.r.log.Warn("kept as a dead letter", "partition", l.Origin.Partition, "position", l.Origin.Position.String(), "class", l.Class, "reason", l.Reason)
+		f.r.told.add("dead letter "+l.Class, time.Now(), func(n int64) {
+			f.r.log.Warn("kept as a dead letter", "records", n, "partition", l.Origin.Partition, "position", l.Origin.Position.String(), "class", l.Class, "reason", l.Reason)
+		})
 		if fn := f.r.m.Hooks.DeadLettered; fn != nil {
 			fn(l)
 		}

@@ -28,6 +28,9 @@ type Mirror struct {
 	// Interval between checkpoints while records move; 5 s if zero. An idle mirror writes
 	// one only every Heartbeat, 10 min if zero.
 	Interval, Heartbeat time.Duration
+	// StartPatience is for how long a start waits for a service that does not answer, or
+	// asks for less; DefaultPatience if zero.
+	StartPatience time.Duration
 	// Discover is how often the source's partitions are listed again; 30 s if zero. They
 	// are also listed whenever one ends.
 	Discover time.Duration
@@ -181,6 +184,7 @@ type run struct {
 	memory   memory
 	group    *errgroup.Group
 	underWay atomic.Int64
+	told     summary   // of records that were not written
 	lastSave time.Time // of the saver only
 	fresh    bool      // of the saver: the target said where it ends at the last heartbeat
 	saveNow  chan struct{}
@@ -270,30 +274,6 @@ func (r *run) settle(ctx context.Context, parts []bridge.Partition) ([]bridge.Pa
 	}
 }
 
-// startTries is how often a start asks for what is refused for now.
-const startTries = 10
-
-// AtStart asks a few times for what may be refused for now, and between two of them calls
-// pause, which ends it with an error. Whoever does not answer at all at the start was probably
-// configured wrongly, and is not waited for.
-func AtStart[T any](pause func(d time.Duration, why error) error, ask func() (T, error)) (T, error) {
-	wait := NewBackOff()
-	for n := 1; ; n++ {
-		v, err := ask()
-		if err == nil || n == startTries || !bridge.Retryable(err) || errors.Is(err, bridge.ErrUnreachable) {
-			return v, err
-		}
-		if err := pause(wait.NextBackOff(), err); err != nil {
-			return v, err
-		}
-	}
-}
-
-func atStart[T any](ctx context.Context, r *run, op string, ask func(context.Context) (T, error)) (T, error) {
-	return AtStart(func(d time.Duration, why error) error { return r.pause(ctx, d, op, "", why) },
-		func() (T, error) { return ask(ctx) })
-}
-
 // belongs proves that a checkpoint was made for this source, target and keymap.
 func (r *run) belongs(cp bridge.Checkpoint) error {
 	for _, end := range []struct {
@@ -367,6 +347,7 @@ func (r *run) run(ctx context.Context) error {
 // finish saves what is done. A stop without error has nothing under way, and is clean if
 // the flows have come past all that was found on the target at the start.
 func (r *run) finish(ctx context.Context, err error) error {
+	r.told.flush()
 	if ctx.Err() != nil || errors.Is(err, bridge.ErrFenced) {
 		return errors.Join(err, context.Cause(ctx))
 	}

@@ -67,6 +67,8 @@ type Actual struct {
 	Doing  string    `json:"doing,omitempty"`
 	Reason string    `json:"reason,omitempty"`
 	At     time.Time `json:"at,omitzero"`
+	// Outage says what does not work for a while; empty if all does.
+	Outage string `json:"outage,omitempty"`
 }
 
 // Pinned is what a workflow began with and may not change.

@@ -37,27 +37,28 @@ type marker struct {
 	store         state.Store
 	log           *slog.Logger
 	doing, reason string // the last that was written
-	failed        bool   // to write, the last time
+	outage        string
+	failed        bool // to write, the last time
 }
 
 // markTries bounds how often a change of somebody else is met.
 const markTries = 5
 
-func (m *marker) set(ctx context.Context, doing, reason string) {
-	if m.doing == doing && m.reason == reason {
+func (m *marker) set(ctx context.Context, doing, reason, outage string) {
+	if m.doing == doing && m.reason == reason && m.outage == outage {
 		return
 	}
 	for range markTries {
 		w, version, err := m.store.Load(ctx)
 		if err == nil {
-			w.Actual = state.Actual{Doing: doing, Reason: reason, At: now()}
+			w.Actual = state.Actual{Doing: doing, Reason: reason, At: now(), Outage: outage}
 			_, err = m.store.Swap(ctx, version, w)
 		}
 		if errors.Is(err, bridge.ErrConflict) {
 			continue
 		}
 		if err == nil {
-			m.doing, m.reason = doing, reason
+			m.doing, m.reason, m.outage = doing, reason, outage
 		} else if !m.failed && ctx.Err() == nil {
 			m.log.Warn("the state could not be written", "err", err)
 		}
@@ -86,6 +87,7 @@ func (r *mirrorRun) watch(ctx, drain context.Context) {
 	defer t.Stop()
 	last, lastAt := int64(-1), r.began
 	draining := drain.Done()
+	told, outage := newOutages(r.Log), ""
 	defer r.undraw()
 	for {
 		select {
@@ -93,16 +95,17 @@ func (r *mirrorRun) watch(ctx, drain context.Context) {
 			return
 		case <-draining:
 			draining = nil
-			r.mark.set(ctx, doingDraining, context.Cause(drain).Error())
+			r.mark.set(ctx, doingDraining, context.Cause(drain).Error(), outage)
 		case <-t.C:
 		}
 		p := r.runner.Progress()
 		r.tailing = r.tailing || caughtUp(p)
+		outage = told.look(time.Now(), p, r.meter.Troubles())
 		r.draw(p)
 		if draining != nil {
 			r.obey(ctx)
 			doing, reason := r.doing()
-			r.mark.set(ctx, doing, reason)
+			r.mark.set(ctx, doing, reason, outage)
 		}
 		if p.Source.IsZero() {
 			continue

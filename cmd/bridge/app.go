@@ -94,8 +94,8 @@ BRIDGE_KINESIS_ENDPOINT_URL), then from the file, then from defaults; "bridge co
 --origin" says which. Paths in the file start at the working directory. Flags may stand
 anywhere. Results are printed on stdout, everything else on stderr.
 
-Exit codes: 0 done; 1 failed; 2 wrong arguments, configuration or state; 4 access refused;
-5 inconsistent; 6 inconclusive; 7 refused, nothing changed; 8 data of the source or target is
+Exit codes: 0 done; 1 failed; 2 wrong arguments, configuration or state; 4 preflight or access
+refused; 5 inconsistent; 6 inconclusive; 7 refused, nothing changed; 8 data of the source or target is
 gone; 10 partly applied; 11 lock or task lost to another process; 75 could
 not stop in time; 130 or 143 stopped by a signal, with the checkpoint saved.`
 
@@ -177,7 +177,22 @@ func (a *app) load(c *cli.Context) (*loaded, error) {
 			flags = append(flags, override{f.path, c.String(f.name), origin("--" + f.name)})
 		}
 	}
-	return load(c.String(flagConfig), a.env, flags)
+	// A pipe without a writer can hold up a read for ever.
+	type result struct {
+		l   *loaded
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		l, err := load(c.String(flagConfig), a.env, flags)
+		done <- result{l, err}
+	}()
+	select {
+	case r := <-done:
+		return r.l, r.err
+	case <-c.Context.Done():
+		return nil, context.Cause(c.Context)
+	}
 }
 
 func (a *app) logger(c *cli.Context) (*slog.Logger, error) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
 )
 
@@ -53,10 +54,18 @@ func (s *survey) checks() checks {
 	if s.stream.ARN != "" {
 		s.checkStream(&c, toKafka)
 	}
-	if s.topic.Name != "" {
+	if s.noKafka == nil && s.topic.Name != "" {
 		s.checkTopic(&c, toKafka)
+		checkElection(&c, "topic", s.topic, toKafka)
 	}
+	if s.noKafka == nil {
+		s.checkReplicas(&c)
+	}
+	s.checkStart(&c)
 	checkStores(&c, s.stores, toKafka, storesNeed(s.stream.Retention, s.topic.RetentionMs))
+	if s.unreached() != nil {
+		return c
+	}
 	s.letters.check(&c)
 	s.checkLoop(&c)
 	if s.sampled != nil {
@@ -68,20 +77,63 @@ func (s *survey) checks() checks {
 }
 
 func (s *survey) checkAccess(c *checks) {
-	c.add("kinesis-reachable", false, "", fmt.Sprintf("%s answered in %s", s.where(), s.kinesisRTT.Round(time.Millisecond/10)), "")
-	c.add("kafka-reachable", false, "", fmt.Sprintf("the cluster answered in %s", s.kafkaRTT.Round(time.Millisecond/10)), "")
+	c.reached("kinesis-reachable", s.noKinesis, fmt.Sprintf("%s, at %s, answered in %s", s.where(), s.host(), s.kinesisRTT.Round(time.Millisecond/10)))
+	c.reached("kafka-reachable", s.noKafka, fmt.Sprintf("the cluster answered in %s", s.kafkaRTT.Round(time.Millisecond/10)))
+	if s.noKinesis == nil {
+		s.checkClock(c)
+	}
+	if s.noKafka == nil {
+		s.checkFence(c)
+	}
+}
+
+// reached notes whether one side could be looked at.
+func (c *checks) reached(id string, why error, evidence string) {
+	if why == nil {
+		c.add(id, false, "", evidence, "")
+		return
+	}
+	fix := bridge.Hint(why)
+	if fix == "" {
+		fix = "see that it can be reached from this machine; nothing is known of this side"
+	}
+	c.add(id, true, levelFail, why.Error(), fix)
+}
+
+func (s *survey) checkClock(c *checks) {
 	skew := s.skew.Abs().Round(time.Second)
 	c.add("clock", skew > mostLag, levelFail, fmt.Sprintf("this machine's clock is %s off the service's", skew),
 		"set the clock by NTP; the service refuses signatures that are five minutes off")
+}
+
+// checkFence judges what the fence rests on.
+func (s *survey) checkFence(c *checks) {
 	evidence := "the transactional ids of the workflow can be used"
 	if s.transact != nil {
 		evidence = s.transact.Error()
 	}
 	c.add("transactional-id", s.transact != nil, levelFail, evidence,
 		"allow Write and Describe on TransactionalId bridge."+s.Config.Workflow+".* (kafka-cluster:AlterTransactionalId and DescribeTransactionalId on MSK); without it nothing fences an older worker")
-	c.add("transactional-id-expiry", s.idExpiry > 0 && s.idExpiry < leastExpiry, levelFail,
-		fmt.Sprintf("the cluster forgets transactional ids after %s (0 is not known)", s.idExpiry),
-		fmt.Sprintf("set transactional.id.expiration.ms to %d or more", leastExpiry.Milliseconds()))
+	const id = "transactional-id-expiry"
+	fix := fmt.Sprintf("set transactional.id.expiration.ms of the brokers to %d or more (the default is 7 days)", leastExpiry.Milliseconds())
+	if s.idExpiry <= 0 {
+		why := "the cluster does not tell it"
+		if s.noExpiry != nil {
+			why = s.noExpiry.Error()
+		}
+		c.add(id, true, levelWarn, "cannot tell after how long the cluster forgets transactional ids: "+why,
+			"allow DescribeConfigs on the cluster (IAM: kafka-cluster:DescribeClusterDynamicConfiguration), or make sure yourself: "+fix)
+		return
+	}
+	c.add(id, s.idExpiry < leastExpiry, levelFail, fmt.Sprintf("the cluster forgets transactional ids after %s", s.idExpiry), fix)
+}
+
+// host is the one that was called for Kinesis.
+func (s *survey) host() string {
+	if s.endpoint == "" {
+		return "no host"
+	}
+	return s.endpoint
 }
 
 func (s *survey) where() string {
@@ -120,6 +172,9 @@ func (s *survey) checkTopic(c *checks, target bool) {
 		"a stream holds every record of a key, a compacted topic only the last: use a topic with cleanup.policy=delete")
 	c.add("topic-timestamps", t.TimestampType == "LogAppendTime", levelFail, "message.timestamp.type is "+t.TimestampType,
 		"set message.timestamp.type=CreateTime, or the times of arrival stand in the header only and retention counts from the copy")
+	if t.TimestampType != "LogAppendTime" {
+		s.checkTimes(c)
+	}
 	need := s.stream.MaxRecordSize + frame
 	c.add("topic-max-message-bytes", t.MaxMessageBytes < need, levelFail,
 		fmt.Sprintf("max.message.bytes is %d, the stream's records can have %d", t.MaxMessageBytes, need),

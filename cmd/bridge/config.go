@@ -28,6 +28,7 @@ type config struct {
 	CheckpointInterval duration      `json:"checkpoint_interval,omitempty" default:"5s" min:"10ms" max:"10m" jsonschema:"how often progress is made durable while records move"`
 	PutTimeout         duration      `json:"put_timeout,omitempty" default:"10s" min:"100ms" max:"5m" jsonschema:"how long one write to Kinesis may take, and how long a start waits after an unclean stop before it writes"`
 	SessionTimeout     duration      `json:"session_timeout,omitempty" default:"60s" min:"1s" max:"1h" jsonschema:"a mirror that stood still for longer than this gives its task up"`
+	StartPatience      duration      `json:"start_patience,omitempty" default:"2m" min:"10ms" max:"1h" hash:"-" jsonschema:"how long a start waits for a service that does not answer, or asks for less, before it ends with exit code 4"`
 	Memory             size          `json:"memory,omitempty" default:"1GiB" min:"16MiB" max:"1024GiB" jsonschema:"what the program may take; half of it is for records, and with less than 32 MiB a partition fewer of them are read at once"`
 	Tasks              int           `json:"tasks,omitempty" default:"1" min:"1" max:"1" later:">1" jsonschema:"slices of the work"`
 	Verify             verifyConfig  `json:"verify,omitzero" jsonschema:"how verify compares"`

@@ -77,6 +77,10 @@ func (d *decoder) fault(m mark, path, format string, args ...any) {
 
 // decode reads the whole file. It is false if that is no group of settings at all.
 func (d *decoder) decode(b []byte) bool {
+	if m := tooDeep(b); m != (mark{}) {
+		d.fault(m, "", "groups or lists stand more than %d deep in each other", mostDeep)
+		return false
+	}
 	tree, err := parser.ParseBytes(b, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		d.syntax(err)
@@ -333,4 +337,42 @@ func kindOf(n ast.Node) string {
 		return "a tag"
 	}
 	return "a single value"
+}
+
+const (
+	// mostDeep is how deep groups and lists can stand in each other; settings are no deeper
+	// than four. The parser's memory grows with the square of it.
+	mostDeep = 32
+	// mostMarks is how many brackets, dashes and question marks there can be that may begin
+	// a group or a list.
+	mostMarks = 20_000
+)
+
+// tooDeep is where a file begins to be deeper than can be parsed in little memory, zero if
+// it nowhere is. It counts marks without regard to quotes, of which a configuration needs
+// few.
+func tooDeep(b []byte) mark {
+	depth, marks := 0, 0
+	at, inLine := mark{line: 1}, 0 // marks that begin a list or group in this line
+	for i, c := range b {
+		at.column++
+		switch c {
+		case '\n':
+			at, inLine = mark{line: at.line + 1}, 0
+		case '[', '{':
+			depth++
+			marks++
+		case ']', '}':
+			depth = max(depth-1, 0)
+		case '-', '?', ':':
+			if i+1 < len(b) && (b[i+1] == ' ' || b[i+1] == '\n' || b[i+1] == '\t') {
+				inLine++
+				marks++
+			}
+		}
+		if depth > mostDeep || inLine > mostDeep || marks > mostMarks {
+			return at
+		}
+	}
+	return mark{}
 }

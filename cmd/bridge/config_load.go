@@ -171,7 +171,8 @@ func listFaults(errs []error) string {
 func (l *loaded) hash() string {
 	h := sha256.New()
 	for _, f := range l.fields {
-		if !f.isSecret() {
+		// What changes no record names no other configuration.
+		if !f.isSecret() && f.tag.Get("hash") != "-" {
 			fmt.Fprintf(h, "%s=%q\n", f.path, f.text())
 		}
 	}

@@ -128,11 +128,12 @@ func (a *app) eachLetter(c *cli.Context, take func(bridge.DeadLetter) error) (*l
 	if err != nil {
 		return nil, err
 	}
-	w, _, err := openState(l).Load(c.Context)
+	s := settings{Config: l, Log: log.With("workflow", l.Workflow)}
+	w, _, err := s.loadState(c.Context, openState(l))
 	if err != nil || w.Name == "" {
 		return l, err // a workflow that was never started has none
 	}
-	for letter, err := range a.adapters.letters(c.Context, settings{Config: l, Log: log.With("workflow", l.Workflow)}, w) {
+	for letter, err := range a.adapters.letters(c.Context, s, w) {
 		if err == nil {
 			err = take(letter)
 		}

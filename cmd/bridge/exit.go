@@ -89,6 +89,8 @@ var startCodes = []struct {
 	code  int
 }{
 	{bridge.ErrUnreachable, exitAccess},
+	{bridge.ErrThrottled, exitAccess},
+	{bridge.ErrTransient, exitAccess},
 	{bridge.ErrMissing, exitAccess},
 	{bridge.ErrRefused, exitAccess},
 }

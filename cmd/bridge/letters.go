@@ -79,16 +79,15 @@ func (p *pair) fitsTopic(t kafkastream.Topic) error {
 // createLetters makes a topic that keeps what it holds until somebody removes it.
 func (p *pair) createLetters(ctx context.Context, name string, need int) (kafkastream.Topic, error) {
 	k := p.Config.Kafka
-	t, err := p.kafka.CreateTopic(ctx, kafkastream.TopicSpec{
-		Name: name, Partitions: 1, ReplicationFactor: k.ReplicationFactor,
-		Settings: map[string]string{
-			"min.insync.replicas":    fmt.Sprint(max(1, k.MinInsyncReplicas)),
-			"max.message.bytes":      fmt.Sprint(max(need, 1_048_588)),
-			"message.timestamp.type": "CreateTime",
-			"cleanup.policy":         "delete",
-			"retention.ms":           "-1",
-		},
-	})
+	settings := kafkastream.Durable(k.ReplicationFactor)
+	if k.MinInsyncReplicas > 0 {
+		settings["min.insync.replicas"] = fmt.Sprint(k.MinInsyncReplicas)
+	}
+	settings["max.message.bytes"] = fmt.Sprint(max(need, 1_048_588))
+	settings["message.timestamp.type"] = "CreateTime"
+	settings["cleanup.policy"] = "delete"
+	settings["retention.ms"] = "-1"
+	t, err := p.kafka.CreateTopic(ctx, kafkastream.TopicSpec{Name: name, Partitions: 1, ReplicationFactor: k.ReplicationFactor, Settings: settings})
 	switch {
 	case errors.Is(err, bridge.ErrConflict):
 		return p.kafka.Topic(ctx, name)

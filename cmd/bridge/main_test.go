@@ -56,6 +56,7 @@ func params() testscript.Params {
 		Setup: func(e *testscript.Env) error {
 			e.Values[storyKey{}] = &story{}
 			e.Values[serversKey{}] = &servers{}
+			e.Vars = append(e.Vars, "BRIDGE_START_PATIENCE=300ms") // a start of 2 minutes is none of a test
 			return nil
 		},
 	}

@@ -200,7 +200,7 @@ func (r *mirrorRun) serve(ctx context.Context) (done func() error, err error) {
 // is written: first the stored state, then both ends, then the lock.
 func (r *mirrorRun) run(stop *stopper, with adapters) (err error) {
 	ctx := stop.drain // until records move, the first signal is enough
-	w, _, err := r.store.Load(ctx)
+	w, _, err := r.loadState(ctx, r.store)
 	if err == nil {
 		err = r.sameDirection(w)
 	}
@@ -208,12 +208,12 @@ func (r *mirrorRun) run(stop *stopper, with adapters) (err error) {
 		return atStart(stop, err)
 	}
 	r.Begun = w.Name != ""
-	ends, err := with.connect(ctx, r.settings)
+	ends, err := patiently(ctx, r.settings, "reach both ends", func() (session, error) { return with.connect(ctx, r.settings) })
 	if err != nil {
 		return atStart(stop, sinceBegun(w, err))
 	}
 	defer func() { err = errors.Join(err, ends.Close()) }()
-	release, err := r.store.Lock(ctx)
+	release, err := patiently(ctx, r.settings, "lock the workflow", func() (func() error, error) { return lock(ctx, r.store) })
 	if err != nil {
 		return atStart(stop, err)
 	}
@@ -261,14 +261,14 @@ func (r *mirrorRun) sameDirection(w state.Workflow) error {
 // open brings ends, state and key together and makes the mirror.
 func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	// What was loaded before the lock may be old.
-	w, version, err := r.store.Load(ctx)
+	w, version, err := r.loadState(ctx, r.store)
 	if err != nil {
 		return err
 	}
 	if err := r.sameDirection(w); err != nil {
 		return err
 	}
-	found, err := patiently(ctx, r.Log, func() (prepared, error) { return ends.Prepare(ctx, w.Pinned) })
+	found, err := patiently(ctx, r.settings, "prepare both ends", func() (prepared, error) { return ends.Prepare(ctx, w.Pinned) })
 	if err != nil {
 		return err
 	}
@@ -294,7 +294,7 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	w.Phase = state.Mirroring
 	r.limit(w.Wanted)
 	// Open is told what the last run did.
-	mirror, err := patiently(ctx, r.Log, func() (runner, error) { return ends.Open(ctx, w) })
+	mirror, err := patiently(ctx, r.settings, "read the checkpoint", func() (runner, error) { return ends.Open(ctx, w) })
 	if err != nil {
 		return err
 	}
@@ -310,14 +310,6 @@ func (r *mirrorRun) open(ctx context.Context, ends session) error {
 	r.runner = mirror
 	r.meter.Follow(mirror.Progress)
 	return nil
-}
-
-// patiently tries again what is refused for now.
-func patiently[T any](ctx context.Context, log *slog.Logger, try func() (T, error)) (T, error) {
-	return mirror.AtStart(func(d time.Duration, why error) error {
-		log.Warn("the start is tried again", "error", why)
-		return rest(ctx, d)
-	}, try)
 }
 
 // configured adds what the configuration alone decides.
@@ -393,7 +385,7 @@ func (r *mirrorRun) move(stop *stopper) error {
 	if err != nil {
 		reason = err.Error()
 	}
-	r.mark.set(context.WithoutCancel(stop.cut), doingStopped, reason)
+	r.mark.set(context.WithoutCancel(stop.cut), doingStopped, reason, "")
 	return err
 }
 

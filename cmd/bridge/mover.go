@@ -111,7 +111,7 @@ func (m *mover) take(ctx context.Context, watch *bridge.Watch) error {
 		c.Target, c.Compression = m.Config.Kafka.Topic, m.Config.Kafka.Compression
 	}
 	c.DeadLetters = m.letters.Name
-	session, err := patiently(ctx, m.Log, func() (*kafkastream.Session, error) { return kafkastream.OpenSession(ctx, c) })
+	session, err := patiently(ctx, m.settings, "take the task", func() (*kafkastream.Session, error) { return kafkastream.OpenSession(ctx, c) })
 	if err == nil {
 		m.session = session
 	}
@@ -165,16 +165,13 @@ func (m *mover) mirror(ctx context.Context, watch *bridge.Watch) (*mirror.Mirror
 		return nil, err
 	}
 	out := &mirror.Mirror{
-		Checkpoints: m.session.Checkpoints(), Keys: keys, Start: m.Config.startTime(), Fresh: m.fresh(),
+		Checkpoints: m.session.Checkpoints(), Keys: keys, Start: m.Config.startTime(), Fresh: m.fresh(), StartPatience: time.Duration(m.Config.StartPatience),
 		Interval: time.Duration(m.Config.CheckpointInterval), Memory: recordMemory(m.Config.Memory), UntilCaughtUp: m.settings.Run.UntilCaughtUp, Logger: m.Log, Gate: m.Gate, Hooks: m.Hooks,
 	}
 	if out.DeadLetters, err = m.openLetters(ctx, watch); err != nil {
 		return nil, err
 	}
 	out.Policy = m.Config.policy()
-	out.Hooks.Dropped = func(at bridge.Coordinate, reason error) {
-		m.Log.Info("dropped", "partition", at.Partition, "position", at.Position.String(), "reason", reason)
-	}
 	if !m.workflow.Pinned.StartAt.IsZero() {
 		out.Start = m.workflow.Pinned.StartAt
 	}

@@ -180,7 +180,10 @@ func (a *app) offsetsPlan(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	m, err := r.plan(c.Context)
+	m, err := patiently(c.Context, r.settings, "read what is consumed", func() (*move, error) {
+		r.warned = nil
+		return r.plan(c.Context)
+	})
 	if err != nil {
 		return startError{err}
 	}

@@ -42,22 +42,27 @@ func (r *relocation) open(ctx context.Context) (err error) {
 			err = startError{errors.Join(err, r.close())}
 		}
 	}()
-	if r.workflow, _, err = openState(r.Config).Load(ctx); err != nil {
+	if r.workflow, _, err = r.loadState(ctx, openState(r.Config)); err != nil {
 		return err
 	}
 	if r.workflow.Name == "" {
 		return usageHint(fmt.Errorf("workflow %s was never started", r.Config.Workflow), "bridge mirror run starts it; a consumer moves once the mirror has caught up")
 	}
-	if r.kafka, err = r.dialKafka(ctx); err != nil {
+	return r.reach(ctx)
+}
+
+// reach opens both ends and the lease table.
+func (r *relocation) reach(ctx context.Context) (err error) {
+	if r.kafka, err = patiently(ctx, r.settings, "connect to Kafka", func() (*kafkastream.Client, error) { return r.dialKafka(ctx) }); err != nil {
 		return err
 	}
-	if r.topic, err = r.kafka.Topic(ctx, r.Config.Kafka.Topic); err != nil {
+	if r.topic, err = patiently(ctx, r.settings, "look up the topic", func() (kafkastream.Topic, error) { return r.kafka.Topic(ctx, r.Config.Kafka.Topic) }); err != nil {
 		return err
 	}
-	if r.kinesis, err = kinesisstream.Dial(ctx, r.settings.stream()); err != nil {
+	if r.kinesis, err = patiently(ctx, r.settings, "look up the stream", func() (*kinesisstream.Client, error) { return kinesisstream.Dial(ctx, r.settings.stream()) }); err != nil {
 		return err
 	}
-	if r.stream, err = r.kinesis.Identity(ctx); err != nil {
+	if r.stream, err = patiently(ctx, r.settings, "look up the stream", func() (bridge.Identity, error) { return r.kinesis.Identity(ctx) }); err != nil {
 		return err
 	}
 	now := state.Pinned{Source: r.stream, Target: r.topic.Identity(), Partitions: r.topic.Partitions}

@@ -145,6 +145,9 @@ func (a *app) plan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := s.unreached(); err != nil {
+		return startError{err}
+	}
 	r, err := s.plan()
 	if err != nil {
 		return err

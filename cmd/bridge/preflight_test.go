@@ -91,7 +91,7 @@ func (p *pairing) run(t *testing.T, direction string, args ...string) (code int,
 		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
 		"BRIDGE_WORKFLOW": "orders", "BRIDGE_DIRECTION": direction, "BRIDGE_KINESIS_STREAM": "orders", "BRIDGE_KINESIS_REGION": p.kinesis.Region(),
 		"BRIDGE_KINESIS_ENDPOINT_URL": p.kinesis.URL(), "BRIDGE_KAFKA_TOPIC": "orders", "BRIDGE_KAFKA_BROKERS": strings.Join(p.kafka.ListenAddrs(), ","),
-		"BRIDGE_KAFKA_PARTITIONS": "4",
+		"BRIDGE_KAFKA_PARTITIONS": "4", "BRIDGE_START_PATIENCE": "5s",
 	}
 	if direction == kafkaToKinesis {
 		env["BRIDGE_KINESIS_FORMAT"], env["BRIDGE_ACCEPT_LOSS"] = "raw", "timestamp"
@@ -178,6 +178,21 @@ func TestPreflightFindsWhatIsPlanted(t *testing.T) {
 		{"min ISR 1", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["min.insync.replicas"] = "1" }, []string{"topic-min-isr"}},
 		{"short topic", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["retention.ms"] = "3600000" }, []string{"topic-retention"}},
 		{"other partitions", kinesisToKafka, func(_ *testing.T, p *pairing) { p.config["BRIDGE_KAFKA_PARTITIONS"] = "5" }, []string{"topic-partitions"}},
+		{"unclean elections of the target", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["unclean.leader.election.enable"] = "true" }, []string{"topic-election"}},
+		{"unclean elections of the source", kafkaToKinesis, func(_ *testing.T, p *pairing) { p.topic["unclean.leader.election.enable"] = "true" }, []string{"topic-election (warn)"}},
+		{"unclean elections of the index", kafkaToKinesis, func(t *testing.T, p *pairing) {
+			p.create(t, kafkastream.OwnTopics("orders")[2], "cleanup.policy", "delete", "retention.ms", "2592000000", "unclean.leader.election.enable", "true")
+		}, []string{"index-election"}},
+		{"more replicas than brokers", kinesisToKafka, func(_ *testing.T, p *pairing) { p.config["BRIDGE_KAFKA_REPLICATION_FACTOR"] = "4" }, []string{"replication-factor"}},
+		{"more in sync than replicas", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["min.insync.replicas"], p.records = "4", nil }, []string{"topic-replicas"}},
+		{"old records refused", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["message.timestamp.before.max.ms"] = "86400000" }, []string{"topic-times-before"}},
+		{"records ahead refused", kinesisToKafka, func(_ *testing.T, p *pairing) { p.topic["message.timestamp.after.max.ms"] = "1000" }, []string{"topic-times-after"}},
+		{"start in the future", kinesisToKafka, func(_ *testing.T, p *pairing) {
+			p.config["BRIDGE_START"] = time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
+		}, []string{"start", "source-sample (warn)"}},
+		{"start in the past", kinesisToKafka, func(_ *testing.T, p *pairing) {
+			p.config["BRIDGE_START"] = time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
+		}, nil},
 		{"explicit hash keys", kinesisToKafka, func(t *testing.T, p *pairing) {
 			for i := range 10 {
 				if err := p.stream.Put(kinesistest.Entry{Key: fmt.Sprint("key", i), ExplicitHashKey: "0", Data: []byte("v")}); err != nil {
@@ -289,6 +304,40 @@ func TestPreflightLeavesNothing(t *testing.T) {
 	p.letters("topic:graves")
 	if code, _, text := p.run(t, kafkaToKinesis, "preflight"); code != exitDone || p.kafka.TopicInfo("graves") != nil {
 		t.Errorf("code %d, the topic was made\n%s", code, text)
+	}
+}
+
+// A side that cannot be reached does not keep preflight from looking at the other one.
+func TestPreflightLooksAtBothSides(t *testing.T) {
+	p := newPairing(t, nil)
+	p.records, p.config["BRIDGE_START_PATIENCE"] = nil, "100ms"
+	for _, away := range [][]string{{"kinesis"}, {"kafka"}, {"kinesis", "kafka"}} {
+		delete(p.config, "BRIDGE_KAFKA_BROKERS")
+		delete(p.config, "BRIDGE_KINESIS_ENDPOINT_URL")
+		want := map[string]string{"kinesis-reachable": levelOK, "kafka-reachable": levelOK}
+		for _, side := range away {
+			want[side+"-reachable"] = levelFail
+			if p.config["BRIDGE_KAFKA_BROKERS"] = "127.0.0.1:1"; side == "kinesis" {
+				delete(p.config, "BRIDGE_KAFKA_BROKERS")
+				p.config["BRIDGE_KINESIS_ENDPOINT_URL"] = "http://127.0.0.1:1"
+			}
+		}
+		code, out, text := p.run(t, kinesisToKafka, "preflight")
+		for _, k := range out["result"].(map[string]any)["checks"].([]any) {
+			k := k.(map[string]any)
+			if level := want[k["id"].(string)]; level != "" {
+				if level != k["level"] || level == levelFail && !strings.Contains(k["evidence"].(string), "127.0.0.1:1") {
+					t.Errorf("without %v: %v", away, k)
+				}
+				delete(want, k["id"].(string))
+			}
+		}
+		if code != exitAccess || len(want) > 0 {
+			t.Errorf("without %v: code %d, not looked at: %v\n%s", away, code, want, text)
+		}
+		if code, _, _ := p.run(t, kinesisToKafka, "plan"); code != exitAccess {
+			t.Errorf("without %v: plan ends with %d", away, code)
+		}
 	}
 }
 

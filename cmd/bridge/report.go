@@ -120,7 +120,7 @@ func (a *app) reportCreate(c *cli.Context) error {
 	if c.Duration("valid-for") <= 0 {
 		return usage(fmt.Errorf("--valid-for %s is not a time ahead", c.Duration("valid-for")))
 	}
-	w, _, err := openState(l).Load(c.Context)
+	w, _, err := settings{Config: l}.loadState(c.Context, openState(l))
 	if err != nil {
 		return startError{err}
 	}

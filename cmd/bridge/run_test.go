@@ -213,7 +213,7 @@ func TestMarkMeetsOthers(t *testing.T) {
 	s := newStage(t, dir, nil)
 	other := &racingStore{Store: s.store, change: func(w *state.Workflow) { w.Wanted.Reason = "of somebody else" }}
 	m := &marker{store: other, log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-	m.set(t.Context(), doingTailing, "")
+	m.set(t.Context(), doingTailing, "", "")
 	w, version, err := s.store.Load(t.Context())
 	if err != nil || version != 3 || w.Actual.Doing != doingTailing || w.Wanted.Reason != "of somebody else" {
 		t.Errorf("the state is %+v, version %d, %v", w, version, err)

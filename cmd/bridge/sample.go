@@ -11,6 +11,7 @@ import (
 
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/kpl"
+	"github.com/kinesis-msk-bridge/bridge/mirror"
 )
 
 // A sample is what some records of each source partition look like.
@@ -82,14 +83,16 @@ func (s *sample) read(ctx context.Context, src bridge.Source, partition string, 
 		return err
 	}
 	defer r.Close()
+	wait := mirror.NewBackOff()
 	for n := 0; n < each; {
 		b, err := r.Read(ctx)
-		if err != nil && bridge.Retryable(err) && ctx.Err() == nil {
+		if err != nil && bridge.Retryable(err) && rest(ctx, wait.NextBackOff()) == nil {
 			continue
 		}
 		if err != nil {
 			return err
 		}
+		wait.Reset()
 		for i := range b.Records[:min(len(b.Records), each-n)] {
 			s.see(&b.Records[i])
 		}

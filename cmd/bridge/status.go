@@ -103,6 +103,7 @@ func (a *app) status(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	l.StartPatience = min(l.StartPatience, duration(statusPatience))
 	v := &viewer{settings: settings{Config: l, Log: log.With("workflow", l.Workflow)}, look: a.adapters.look, rest: a.adapters.rest, store: openState(l)}
 	if c.Bool("watch") {
 		if a.json {
@@ -181,6 +182,9 @@ func (s statusResult) writeFor(w io.Writer, next []string, width, height int) er
 	}
 	line("wanted", wantedText(s.Wanted))
 	line("actual", s.Actual.Doing+because(s.Actual.Reason)+", since "+stamp(s.Actual.At))
+	if s.Actual.Outage != "" {
+		line("outage", s.Actual.Outage)
+	}
 	line("source", s.Source.String())
 	line("target", s.Target.String())
 	if s.Endpoint != "" {

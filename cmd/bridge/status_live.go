@@ -78,5 +78,19 @@ func (s *statusResult) addLive(l metrics.Live, err error) {
 		row.explain(&live, l.RetentionSeconds)
 		s.Partitions = append(s.Partitions, row)
 	}
+	s.addOutage()
 	s.Worst = worst(s.Partitions)
+}
+
+// addOutage says of partitions of which only the checkpoint is known what the mirror noted
+// of all of them.
+func (s *statusResult) addOutage() {
+	if s.Actual.Outage == "" || s.Live {
+		return
+	}
+	for i := range s.Partitions {
+		if row := &s.Partitions[i]; !row.Ended {
+			row.rank, row.Why = rankTrouble, s.Actual.Outage
+		}
+	}
 }

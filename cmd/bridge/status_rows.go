@@ -67,6 +67,8 @@ func (row *partitionRow) explainLive(live *metrics.LivePart, retention float64) 
 		row.rank, row.Why = rankExpiring, "the source drops its records in "+age(max(left, 0))
 	case trouble != "":
 		row.rank, row.Why = rankTrouble, trouble
+	case live.CarryingSeconds >= outageAfter.Seconds():
+		row.rank, row.Why = rankTrouble, "a page is on its way for "+age(live.CarryingSeconds)
 	case len(live.Waiting) > 0:
 		row.rank, row.Why = rankWaiting, "waits for the end of "+shorten(strings.Join(live.Waiting, ", "), 20)
 	case behind < 0 && live.BehindRecords == nil:

@@ -36,7 +36,7 @@ func (v *viewer) see(ctx context.Context, fresh time.Duration) (statusResult, er
 		Workflow: l.Workflow, Direction: l.Direction, Phase: notStarted, Endpoint: l.Kinesis.EndpointURL,
 		Keymap: l.Keymap, DeadLetters: l.DeadLetters, Partitions: []partitionRow{}, Balanced: true,
 	}
-	w, _, err := v.store.Load(ctx)
+	w, _, err := v.loadState(ctx, v.store)
 	if err != nil || w.Name == "" {
 		return res, err
 	}

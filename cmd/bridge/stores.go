@@ -64,6 +64,7 @@ func checkStores(c *checks, stores []store, toKafka bool, need time.Duration) {
 		if s.topic.Name == "" || s.what == "ledger" && toKafka {
 			continue
 		}
+		checkElection(c, s.what, s.topic, true)
 		if s.what == "checkpoints" {
 			c.add("checkpoints-compaction", s.topic.CleanupPolicy != "compact", levelFail, s.says("cleanup.policy"),
 				"set cleanup.policy=compact: the last checkpoint of a task must stay, however old it is")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -16,13 +17,18 @@ import (
 // A survey is what plan and preflight found out about the two ends. It changes nothing.
 type survey struct {
 	settings
+	brokers    int                // how many there are now
 	stream     kinesisstream.Info // zero if it is missing
 	topic      kafkastream.Topic  // zero if it is missing
 	shards     int
 	backlog    int64 // records of the topic that a start would read
 	sample     sample
-	sampled    error // why there is no sample
+	sampled    error  // why there is no sample
+	endpoint   string // the host that was called for Kinesis
+	noKinesis  error  // why the stream could not be looked at
+	noKafka    error  // why the cluster could not be looked at
 	idExpiry   time.Duration
+	noExpiry   error // why idExpiry could not be read
 	transact   error
 	kinesisRTT time.Duration
 	kafkaRTT   time.Duration
@@ -33,25 +39,68 @@ type survey struct {
 }
 
 // look reaches both ends and takes a sample of up to each records a partition. What is
-// only missing is no error; what cannot be reached or read is.
-func (s *survey) look(ctx context.Context, each int) error {
+// only missing is no error. What cannot be reached or read on one side does not keep it
+// from looking at the other: see unreached.
+func (s *survey) look(ctx context.Context, each int) (err error) {
 	p := &pair{settings: s.settings}
-	var err error
-	if p.kafka, err = s.dialKafka(ctx); err != nil {
-		return err
+	var sides sync.WaitGroup
+	sides.Go(func() { s.noKinesis = s.lookAtKinesis(ctx, p) })
+	sides.Go(func() { s.noKafka = s.lookAtKafka(ctx, p) })
+	sides.Wait()
+	if p.kafka != nil {
+		defer func() { err = errors.Join(err, p.kafka.Close()) }()
 	}
-	err = s.both(ctx, p, each)
-	return errors.Join(err, p.kafka.Close())
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if s.unreached() != nil {
+		return nil
+	}
+	s.letters = p.lettersPlace(ctx)
+	_, err = patiently(ctx, s.settings, "read a sample", func() (struct{}, error) {
+		s.sample, s.backlog = sample{}, 0
+		return struct{}{}, s.read(ctx, p, each)
+	})
+	return err
 }
 
-func (s *survey) both(ctx context.Context, p *pair, each int) error {
-	var err error
-	if p.kinesis, err = kinesisstream.Dial(ctx, s.settings.stream()); errors.Is(err, bridge.ErrMissing) && s.creates() {
-		p.kinesis, err = nil, nil
+// unreached says why one or both sides could not be looked at.
+func (s *survey) unreached() error {
+	err := errors.Join(s.noKinesis, s.noKafka)
+	if s.noKinesis != nil && s.noKafka != nil {
+		return bridge.WithHint(err, bridge.Hint(s.noKinesis)+"; "+bridge.Hint(s.noKafka))
 	}
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+func (s *survey) lookAtKinesis(ctx context.Context, p *pair) error {
+	_, err := patiently(ctx, s.settings, "look at the stream", func() (_ struct{}, err error) {
+		p.kinesis, err = kinesisstream.Dial(ctx, s.settings.stream())
+		if errors.Is(err, bridge.ErrMissing) && s.creates() {
+			p.kinesis = nil
+			return struct{}{}, nil
+		}
+		if err == nil {
+			err = s.kinesis(ctx, p.kinesis)
+		}
+		return struct{}{}, err
+	})
+	return err
+}
+
+func (s *survey) lookAtKafka(ctx context.Context, p *pair) error {
+	_, err := patiently(ctx, s.settings, "look at the cluster", func() (_ struct{}, err error) {
+		if p.kafka == nil {
+			if p.kafka, err = s.dialKafka(ctx); err != nil {
+				return struct{}{}, err
+			}
+		}
+		return struct{}{}, s.kafka(ctx, p)
+	})
+	return err
+}
+
+func (s *survey) kafka(ctx context.Context, p *pair) (err error) {
 	began := time.Now()
 	p.topic, err = p.kafka.Topic(ctx, s.Config.Kafka.Topic)
 	s.kafkaRTT = time.Since(began) / 2 // it asks twice
@@ -62,10 +111,8 @@ func (s *survey) both(ctx context.Context, p *pair, each int) error {
 		return err
 	}
 	s.topic = p.topic
-	if p.kinesis != nil {
-		if err := s.kinesis(ctx, p.kinesis); err != nil {
-			return err
-		}
+	if s.brokers, err = p.kafka.BrokerCount(ctx); err != nil {
+		return err
 	}
 	if s.stores, err = storesOf(ctx, p.kafka, s.Config.Workflow); err != nil {
 		return err
@@ -74,13 +121,13 @@ func (s *survey) both(ctx context.Context, p *pair, each int) error {
 	if err := s.lookForLoop(ctx, p); err != nil {
 		return err
 	}
-	if s.idExpiry, err = p.kafka.ExpiryOfIDs(ctx); err != nil && !errors.Is(err, bridge.ErrDenied) {
-		return err
+	if s.idExpiry, s.noExpiry = p.kafka.ExpiryOfIDs(ctx); s.noExpiry != nil && !errors.Is(s.noExpiry, bridge.ErrDenied) {
+		return s.noExpiry
 	}
 	if s.transact = p.kafka.MayTransact(ctx, s.Config.Workflow); s.transact != nil && !errors.Is(s.transact, bridge.ErrDenied) {
 		return s.transact
 	}
-	return s.read(ctx, p, each)
+	return nil
 }
 
 func (s *survey) kinesis(ctx context.Context, c *kinesisstream.Client) (err error) {
@@ -88,11 +135,12 @@ func (s *survey) kinesis(ctx context.Context, c *kinesisstream.Client) (err erro
 	if s.stream, s.skew, err = c.DescribeWithClock(ctx); err != nil {
 		return err
 	}
-	s.kinesisRTT = time.Since(began)
+	s.kinesisRTT, s.endpoint = time.Since(began), c.Host()
 	shards, err := c.Partitions(ctx)
 	if err != nil {
 		return err
 	}
+	s.shards = 0
 	for _, shard := range shards {
 		if !shard.Closed {
 			s.shards++
@@ -122,7 +170,7 @@ func (s *survey) read(ctx context.Context, p *pair, each int) error {
 		src = topic
 	}
 	s.sampled = s.sample.take(ctx, src, s.Config.startTime(), each)
-	if errors.Is(s.sampled, bridge.ErrDenied) || ctx.Err() != nil {
+	if errors.Is(s.sampled, bridge.ErrDenied) || bridge.Retryable(s.sampled) || ctx.Err() != nil {
 		return s.sampled
 	}
 	return nil

@@ -127,7 +127,7 @@ func (a *app) begun(c *cli.Context) (*slog.Logger, *loaded, error) {
 
 // workflow loads a workflow that was begun.
 func (s settings) workflow(ctx context.Context) (state.Workflow, error) {
-	w, _, err := openState(s.Config).Load(ctx)
+	w, _, err := s.loadState(ctx, openState(s.Config))
 	switch {
 	case err != nil:
 		return w, startError{err}
@@ -156,6 +156,12 @@ func (a *app) runVerify(ctx context.Context, r *verifyRun, begin func() error) (
 	}
 	defer func() { err = errors.Join(err, ends.close()) }()
 	collect(r.Config.Memory, a.env)
+	// An address that is taken leaves no run behind.
+	unserve, err := r.serve(ctx)
+	if err != nil {
+		return startError{err}
+	}
+	defer func() { err = errors.Join(err, unserve()) }()
 	if err := begin(); err != nil {
 		return err
 	}
@@ -164,11 +170,6 @@ func (a *app) runVerify(ctx context.Context, r *verifyRun, begin func() error) (
 		return err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	unserve, err := r.serve(ctx)
-	if err != nil {
-		return startError{err}
-	}
-	defer func() { err = errors.Join(err, unserve()) }()
 	v := ends.verifier
 	v.Lag = lagOf(w, r.options.Settle, time.Duration(r.Config.CheckpointInterval))
 	if err := r.doubt(ctx, w, v); err != nil {
@@ -194,7 +195,7 @@ func (r *verifyRun) doubt(ctx context.Context, w state.Workflow, v *verify.Verif
 	if v.Checkpoint == nil || r.options.Content {
 		return nil
 	}
-	cp, err := patiently(ctx, r.Log, func() (bridge.Checkpoint, error) { return v.Checkpoint(ctx) })
+	cp, err := patiently(ctx, r.settings, "read the checkpoint", func() (bridge.Checkpoint, error) { return v.Checkpoint(ctx) })
 	v.Doubt = doubtOf(w, cp, time.Duration(r.Config.CheckpointInterval))
 	return err
 }

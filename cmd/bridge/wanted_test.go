@@ -136,9 +136,9 @@ func TestMarkTriesAgain(t *testing.T) {
 	away := &awayStore{Store: s.store}
 	away.gone.Store(true)
 	m := &marker{store: away, log: slog.New(slog.DiscardHandler)}
-	m.set(t.Context(), doingPaused, "")
+	m.set(t.Context(), doingPaused, "", "")
 	away.gone.Store(false)
-	m.set(t.Context(), doingPaused, "")
+	m.set(t.Context(), doingPaused, "", "")
 	if a := s.actual(t); a.Doing != doingPaused {
 		t.Errorf("the state says %+v, want paused", a)
 	}

@@ -7,12 +7,10 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/kafka"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/internal/awsapi"
 	"github.com/kinesis-msk-bridge/bridge/state"
 	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
 	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
@@ -20,7 +18,7 @@ import (
 
 // realAdapters connect to the services that the configuration names.
 func realAdapters() adapters {
-	return adapters{connect: connectPair, look: lookAt, rest: restOf, witness: witnessOf, letters: readLetters, keeps: keepsOf}
+	return adapters{connect: connectPair, look: lookAt, rest: restOf, witness: witnessOf, letters: readLetters, keeps: keepsOf}.patient()
 }
 
 // A pair is a stream and a topic that answered.
@@ -99,18 +97,7 @@ func (s settings) dialKafka(ctx context.Context) (*kafkastream.Client, error) {
 // account is the AWS account that the cluster is in.
 func (s settings) account(ctx context.Context) (aws.Config, error) {
 	k := s.Config.Kinesis
-	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithRegion(s.Config.brokerRegion())}
-	if k.Profile != "" {
-		options = append(options, awsconfig.WithSharedConfigProfile(k.Profile))
-	}
-	conf, err := awsconfig.LoadDefaultConfig(ctx, options...)
-	if err != nil {
-		return conf, fmt.Errorf("load the AWS configuration: %w", err)
-	}
-	if k.RoleARN != "" {
-		conf.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), k.RoleARN))
-	}
-	return conf, nil
+	return awsapi.Load(ctx, awsapi.Config{Region: s.Config.brokerRegion(), Profile: k.Profile, RoleARN: k.RoleARN})
 }
 
 // Prepare makes topic or stream if it is missing and never was there.
@@ -203,14 +190,13 @@ func (p *pair) createTopic(ctx context.Context) error {
 		minISR = min(2, k.ReplicationFactor)
 	}
 	largest := p.kinesis.Info().MaxRecordSize + 64<<10 // headers and framing
+	settings := kafkastream.Durable(k.ReplicationFactor)
+	settings["min.insync.replicas"] = fmt.Sprint(minISR)
+	settings["max.message.bytes"] = fmt.Sprint(max(largest, 1_048_588))
+	settings["message.timestamp.type"] = "CreateTime"
+	settings["retention.ms"] = fmt.Sprint(max(p.kinesis.Info().Retention+7*24*time.Hour, 7*24*time.Hour).Milliseconds())
 	_, err := p.kafka.CreateTopic(ctx, kafkastream.TopicSpec{
-		Name: k.Topic, Partitions: k.Partitions, ReplicationFactor: k.ReplicationFactor,
-		Settings: map[string]string{
-			"min.insync.replicas":    fmt.Sprint(minISR),
-			"max.message.bytes":      fmt.Sprint(max(largest, 1_048_588)),
-			"message.timestamp.type": "CreateTime",
-			"retention.ms":           fmt.Sprint(max(p.kinesis.Info().Retention+7*24*time.Hour, 7*24*time.Hour).Milliseconds()),
-		},
+		Name: k.Topic, Partitions: k.Partitions, ReplicationFactor: k.ReplicationFactor, Settings: settings,
 	})
 	if err != nil && !errors.Is(err, bridge.ErrConflict) {
 		return err

@@ -32,3 +32,17 @@ func jars(ctx context.Context) (string, error) {
 		return output(exec.CommandContext(ctx, "mvn", "-B", "-q", "-f", file, "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory="+dir))
 	}, "java", "mvn")
 }
+
+// Compile compiles a Java class against Kafka's jars into a folder, which
+// KafkaConfig.Classes takes.
+func Compile(ctx context.Context, dir, name, source string) error {
+	jars, err := jars(ctx)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(dir, name+".java")
+	if err := os.WriteFile(file, []byte(source), 0o644); err != nil {
+		return err
+	}
+	return output(exec.CommandContext(ctx, "javac", "-cp", filepath.Join(jars, "*"), "-d", dir, file))
+}

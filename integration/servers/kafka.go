@@ -29,6 +29,7 @@ type KafkaConfig struct {
 	Certificate Certificate
 	HeapMB      int               // 384 if zero
 	Properties  map[string]string // more settings of each broker
+	Classes     string            // a folder of more classes, see Compile
 	// Advertise is what clients are told to dial for each node, such as a proxy's address;
 	// nil is the node's own. It is given the node's own address.
 	Advertise func(node int, own string) string
@@ -179,7 +180,7 @@ func (k *Kafka) properties(i int, n *node, voters string) map[string]string {
 
 func (k *Kafka) java(args ...string) *exec.Cmd {
 	base := []string{"-Xmx" + fmt.Sprint(k.conf.HeapMB) + "m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
-		"-Dlog4j2.configurationFile=" + filepath.Join(k.conf.Dir, "log4j2.xml"), "-cp", filepath.Join(k.jars, "*")}
+		"-Dlog4j2.configurationFile=" + filepath.Join(k.conf.Dir, "log4j2.xml"), "-cp", filepath.Join(k.jars, "*") + string(os.PathListSeparator) + k.conf.Classes}
 	return exec.Command("java", append(base, args...)...)
 }
 

@@ -31,13 +31,13 @@ var mayImport = map[string][]string{
 	"report":               {".", "verify"},
 	"metrics":              {".", "mirror", "verify", "dualwrite", "cutover"},
 
-	"stream/kinesisstream": {".", "kpl", "envelope"},
-	"stream/kafkastream":   {"."},
+	"stream/kinesisstream": {".", "kpl", "envelope", "internal/awsapi"},
+	"stream/kafkastream":   {".", "internal/awsapi"},
 	"stream/memstream":     {"."},
 	"stream/kinesistest":   {}, // people import it by itself
 	// Places of dead letters that are no streams.
 	"deadletter":           {"."},
-	"deadletter/s3letters": {"."},
+	"deadletter/s3letters": {".", "internal/awsapi"},
 	"state":                {"."},
 	"state/filestate":      {".", "state"},
 	"state/dynamostate":    {".", "state", "internal/dynamo"},
@@ -53,7 +53,9 @@ var mayImport = map[string][]string{
 	// Files for other programs; its tests hold them against what is exported.
 	"deploy": {},
 
-	"internal/dynamo":      {"."},
+	// What adapters of AWS services share.
+	"internal/awsapi":      {"."},
+	"internal/dynamo":      {".", "internal/awsapi"},
 	"internal/dynamotest":  {},
 	"internal/flights":     {},
 	"internal/flights/gen": {},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"strconv"
 	"time"
 
@@ -60,7 +59,11 @@ func (c *Client) Topic(ctx context.Context, name string) (Topic, error) {
 		return c.admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: name})
 	})
 	if err != nil {
-		return Topic{}, fmt.Errorf("read settings of topic %s: %w", name, err)
+		err = fmt.Errorf("read settings of topic %s: %w", name, err)
+		if errors.Is(err, bridge.ErrDenied) {
+			err = bridge.WithHint(err, "allow this principal DescribeConfigs on the topic (IAM: kafka-cluster:DescribeTopicDynamicConfiguration)")
+		}
+		return Topic{}, err
 	}
 	t.Settings = make(map[string]string, len(entries))
 	for _, e := range entries {
@@ -138,30 +141,23 @@ type TopicSpec struct {
 	Settings map[string]string
 }
 
-// CreateTopic creates a topic and returns when each of its partitions answers. It wraps
-// ErrConflict if the topic exists, and ErrRefused if the cluster does not take the spec.
+// CreateTopic creates a topic and returns when each of its partitions answers. A setting
+// that the cluster does not let anybody set is left out if the topic does as well without
+// it. It wraps ErrConflict if the topic exists, and ErrRefused if the cluster does not take
+// the spec, or not that setting.
 func (c *Client) CreateTopic(ctx context.Context, spec TopicSpec) (Topic, error) {
-	detail := &sarama.TopicDetail{
-		NumPartitions:     int32(spec.Partitions),
-		ReplicationFactor: int16(spec.ReplicationFactor),
-		ConfigEntries:     map[string]*string{},
-	}
-	if spec.ReplicationFactor == 0 {
-		detail.ReplicationFactor = -1
-	}
-	for k, v := range maps.Clone(spec.Settings) {
-		detail.ConfigEntries[k] = &v
-	}
-	_, err := await(ctx, c, func() (struct{}, error) {
-		return struct{}{}, c.admin.CreateTopic(spec.Name, detail, false)
-	})
+	left, err := c.create(ctx, spec)
 	if err != nil {
 		return Topic{}, fmt.Errorf("create topic %s: %w", spec.Name, err)
 	}
 	if err := c.awaitLeaders(ctx, spec.Name, spec.Partitions); err != nil {
 		return Topic{}, fmt.Errorf("create topic %s: wait for its leaders: %w", spec.Name, err)
 	}
-	return c.Topic(ctx, spec.Name)
+	t, err := c.Topic(ctx, spec.Name)
+	if err == nil {
+		err = c.judgeLeft(ctx, t, spec, left)
+	}
+	return t, err
 }
 
 // awaitLeaders returns when each partition has a leader that knows that it is one: the

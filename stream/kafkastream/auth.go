@@ -15,6 +15,7 @@ import (
 	"github.com/xdg-go/scram"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/internal/awsapi"
 )
 
 // A Secret is a password. It shows itself to nobody: fmt, slog, JSON and YAML print "***".
@@ -102,7 +103,7 @@ func (s SASL) applyIAM(life context.Context, conf *sarama.Config) error {
 		defer cancel()
 		token, _, err := signer.GenerateAuthTokenFromCredentialsProvider(ctx, s.Region, s.Credentials)
 		if err != nil {
-			return nil, bridge.WithHint(&classified{fmt.Errorf("sign an MSK IAM token: %w", err), bridge.ErrDenied},
+			return nil, bridge.WithHint(&classified{fmt.Errorf("sign an MSK IAM token: %w", awsapi.Plain(err)), awsapi.ClassOfCredentials(err)},
 				"check that this machine has valid AWS credentials")
 		}
 		return &sarama.AccessToken{Token: token}, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/internal/awsapi"
 )
 
 // A Config says how to reach a cluster. Only Brokers is needed; the rest of the zero
@@ -59,6 +60,7 @@ type Client struct {
 	stop     context.CancelFunc
 	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	calls    sync.WaitGroup
+	grace    awsapi.Grace // of the credentials that the brokers accepted
 
 	mu      sync.Mutex
 	closed  bool
@@ -90,6 +92,7 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 	if err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
+	k.grace.Worked()
 	return k, nil
 }
 
@@ -276,6 +279,6 @@ func await[T any](ctx context.Context, c *Client, call func() (T, error)) (T, er
 	case <-ctx.Done():
 		return none, ctx.Err()
 	case r := <-done:
-		return r.value, classify(r.err)
+		return r.value, c.classify(r.err)
 	}
 }

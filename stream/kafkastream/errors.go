@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/IBM/sarama"
 
@@ -20,6 +21,8 @@ import (
 const (
 	errUnknownTopicID      sarama.KError = 100
 	errInconsistentTopicID sarama.KError = 103
+	errFetchSessionTopicID sarama.KError = 106
+	errShareSessionLimit   sarama.KError = 133
 )
 
 // kerrorClasses says what an answer of a broker means to an engine. What is not listed is
@@ -57,6 +60,9 @@ var kerrorClasses = map[sarama.KError]error{
 	sarama.ErrPreferredLeaderNotAvailable:        bridge.ErrTransient,
 	sarama.ErrEligibleLeadersNotAvailable:        bridge.ErrTransient,
 	sarama.ErrUnstableOffsetCommit:               bridge.ErrTransient,
+	sarama.ErrElectionNotNeeded:                  bridge.ErrTransient,
+	errFetchSessionTopicID:                       bridge.ErrTransient,
+	errShareSessionLimit:                         bridge.ErrTransient,
 	sarama.ErrThrottlingQuotaExceeded:            bridge.ErrThrottled,
 	sarama.ErrInvalidProducerEpoch:               bridge.ErrFenced,
 	sarama.ErrProducerFenced:                     bridge.ErrFenced,
@@ -129,6 +135,16 @@ func classify(err error) error {
 		return err
 	}
 	return classifyClient(err)
+}
+
+// classify is classify, but credentials that the brokers accepted before may be refused for
+// some minutes, as while a password or a policy is changed.
+func (c *Client) classify(err error) error {
+	err = classify(err)
+	if errors.Is(err, sarama.ErrSASLAuthenticationFailed) && c.grace.Passes(time.Now()) {
+		return &reclassified{err, bridge.ErrTransient}
+	}
+	return err
 }
 
 // kerror finds the number that a broker answered with. sarama wraps some, such as a refused

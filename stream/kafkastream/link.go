@@ -18,6 +18,7 @@ import (
 // waits for an answer, so what may wait long, as a fetch does, cannot share one.
 type link struct {
 	addr   string
+	client *Client
 	broker *sarama.Broker
 	cancel context.CancelFunc
 
@@ -36,7 +37,7 @@ func (c *Client) connect(ctx context.Context, addr string) (*link, error) {
 // refused with the request.
 func (c *Client) connectFor(ctx context.Context, addr string, protocol sarama.KafkaVersion) (*link, error) {
 	life, cancel := c.lifetime()
-	l := &link{addr: addr, cancel: cancel, broker: sarama.NewBroker(addr)}
+	l := &link{addr: addr, client: c, cancel: cancel, broker: sarama.NewBroker(addr)}
 	conf := *c.conf
 	conf.Version = protocol
 	conf.Net.Proxy.Dialer = dialFunc(func(network, addr string) (net.Conn, error) {
@@ -84,7 +85,7 @@ func (l *link) do(ctx context.Context, exchange func() error) error {
 		l.cut()
 		return cause
 	}
-	return classify(err)
+	return l.client.classify(err)
 }
 
 func (l *link) cut() {

@@ -2,16 +2,15 @@ package kafkastream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/kafka"
-	"github.com/aws/smithy-go"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/internal/awsapi"
 )
 
 // A BootstrapAPI is the one call of the MSK service that finds a cluster's brokers; the
@@ -143,21 +142,20 @@ func offered(all map[mskAccess]*string) string {
 	return "the cluster offers: " + strings.Join(names, ", ")
 }
 
+// mskCodes says what errors mean that MSK alone answers with.
+var mskCodes = awsapi.Codes{
+	"NotFoundException": bridge.ErrMissing,
+}
+
 // classifyMSK gives an error of the MSK service its class.
 func classifyMSK(err error) error {
-	var api smithy.APIError
-	if !errors.As(err, &api) {
-		return classify(err)
+	class := awsapi.Class(err, mskCodes)
+	err = &classified{awsapi.Plain(err), class}
+	switch class {
+	case bridge.ErrMissing:
+		return bridge.WithHint(err, "check name, account and region of the ARN")
+	case bridge.ErrDenied:
+		return bridge.WithHint(err, "allow this principal kafka:GetBootstrapBrokers on the cluster, or give the brokers themselves")
 	}
-	switch api.ErrorCode() {
-	case "NotFoundException":
-		return bridge.WithHint(&classified{err, bridge.ErrMissing}, "check name, account and region of the ARN")
-	case "TooManyRequestsException", "ThrottlingException":
-		return &classified{err, bridge.ErrThrottled}
-	case "ServiceUnavailableException", "InternalServerErrorException":
-		return &classified{err, bridge.ErrTransient}
-	case "ForbiddenException", "UnauthorizedException", "AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException", "InvalidClientTokenId":
-		return bridge.WithHint(&classified{err, bridge.ErrDenied}, "allow this principal kafka:GetBootstrapBrokers on the cluster, or give the brokers themselves")
-	}
-	return &classified{err, bridge.ErrRefused}
+	return err
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -212,7 +213,7 @@ func (m *mapping) store(name, inline string) []byte {
 	location, kind := m.take(name+".location"), strings.ToUpper(m.take(name+".type"))
 	m.take(name + ".password") // of a Java store; PEM has none
 	if inline != "" {
-		return []byte(inline)
+		return unfoldPEM(inline)
 	}
 	if location == "" {
 		return nil
@@ -232,6 +233,22 @@ func (m *mapping) store(name, inline string) []byte {
 		return nil
 	}
 	return text
+}
+
+// folded is a PEM block whose lines were joined.
+var folded = regexp.MustCompile(`-----BEGIN ([A-Z0-9 ]+)-----([A-Za-z0-9+/=\s]+)-----END ([A-Z0-9 ]+)-----`)
+
+// unfoldPEM gives PEM that stands in a properties file the line ends that it lost there: a
+// value goes over several lines by a backslash at the end of each, which joins them.
+func unfoldPEM(text string) []byte {
+	return []byte(folded.ReplaceAllStringFunc(text, func(block string) string {
+		m := folded.FindStringSubmatch(block)
+		out := "-----BEGIN " + m[1] + "-----\n"
+		for line := range slices.Chunk([]byte(strings.Join(strings.Fields(m[2]), "")), 64) {
+			out += string(line) + "\n"
+		}
+		return out + "-----END " + m[3] + "-----\n"
+	}))
 }
 
 // keyPair takes key, certificate and chain from one PEM text, in any order.

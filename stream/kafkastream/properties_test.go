@@ -187,17 +187,21 @@ func TestPropertiesConnect(t *testing.T) {
 func TestPropertiesInlinePEM(t *testing.T) {
 	a := newAuthority(t)
 	certFile, keyFile := a.files(a.sign(forLoopback()))
-	read := func(name string) string {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
+	// Line ends are escaped, or a backslash continues the line, as KIP-651 writes it, which
+	// leaves none.
+	for _, end := range []string{"\\n", " \\\n", " \\\n    ", "\\n\\\n"} {
+		read := func(name string) string {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return strings.ReplaceAll(strings.TrimSpace(string(b)), "\n", end)
 		}
-		return strings.ReplaceAll(string(b), "\n", "\\n")
-	}
-	got, err := properties(t, "security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.certificates="+read(a.file)+
-		"\nssl.keystore.type=PEM\nssl.keystore.certificate.chain="+read(certFile)+"\nssl.keystore.key="+read(keyFile))
-	if err != nil || len(got.Config.TLS.Certificates) != 1 || got.Config.TLS.RootCAs == nil {
-		t.Errorf("inline PEM: %+v, %v", got, err)
+		got, err := properties(t, "security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.certificates="+read(a.file)+
+			"\nssl.keystore.type=PEM\nssl.keystore.certificate.chain="+read(certFile)+"\nssl.keystore.key="+read(keyFile))
+		if err != nil || len(got.Config.TLS.Certificates) != 1 || got.Config.TLS.RootCAs == nil {
+			t.Errorf("inline PEM with lines that end in %q: %+v, %v", end, got, err)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -423,8 +424,9 @@ func OwnTopics(workflow string) []string { return topicsOf(workflow).names() }
 
 const defaultStoreRetention = 30 * 24 * time.Hour
 
-// ensure creates what is missing. Segments are small, because compaction never touches
-// the one in use, and every start reads all of it. It returns the topic ids.
+// ensure creates what is missing, and sets what older versions did not set. Segments are
+// small, because compaction never touches the one in use, and every start reads all of it. It
+// returns the topic ids.
 func (o ownTopics) ensure(ctx context.Context, c SessionConfig) (ids map[string]string, err error) {
 	ids = map[string]string{}
 	keep := strconv.FormatInt(cmpOr(c.Retention, defaultStoreRetention).Milliseconds(), 10)
@@ -435,8 +437,13 @@ func (o ownTopics) ensure(ctx context.Context, c SessionConfig) (ids map[string]
 		{Name: o.ledger, Settings: byTime},
 		{Name: o.index, Settings: byTime},
 	} {
-		spec.Partitions, spec.ReplicationFactor = c.Tasks, c.ReplicationFactor
+		spec.Partitions, spec.ReplicationFactor, spec.Settings = c.Tasks, c.ReplicationFactor, maps.Clone(spec.Settings)
+		safe := Durable(c.ReplicationFactor)
+		maps.Copy(spec.Settings, safe)
 		t, err := c.Client.lookup(ctx, spec.Name)
+		if err == nil {
+			err = c.Client.Secure(ctx, spec.Name, safe)
+		}
 		if errors.Is(err, bridge.ErrMissing) {
 			t, err = c.Client.CreateTopic(ctx, spec)
 			if errors.Is(err, bridge.ErrConflict) {

@@ -10,19 +10,17 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsmiddleware "github.com/aws/aws-sdk-go-v2/aws/middleware"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/middleware"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/internal/awsapi"
 )
 
 // A Config says which stream, where, and as whom. Stream or StreamARN is needed; the rest
@@ -50,6 +48,8 @@ type Client struct {
 	conf   Config
 	region string
 
+	host atomic.Value // string; that the last call went to
+
 	mu     sync.Mutex
 	info   Info
 	shards map[string]types.Shard
@@ -76,43 +76,41 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := k.Describe(ctx); err != nil {
+	if err := k.first(ctx); err != nil {
 		return nil, err
 	}
 	return k, nil
 }
 
+// first is the first call. If the clock of this machine is wrong, the service refuses it,
+// and takes the second one.
+func (c *Client) first(ctx context.Context) error {
+	_, err := c.Describe(ctx)
+	if awsapi.Skewed(err) {
+		_, err = c.Describe(ctx)
+	}
+	return err
+}
+
 func connect(ctx context.Context, c Config) (*Client, error) {
-	options := []func(*config.LoadOptions) error{
-		// Calls end by call. This bounds what else is asked for, such as credentials.
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(cmpOr(c.Timeout, defaultTimeout) + time.Second)),
-		// The engine retries, and must see each failure: order depends on it.
-		config.WithRetryer(func() aws.Retryer { return aws.NopRetryer{} }),
-	}
-	if c.Region != "" {
-		options = append(options, config.WithRegion(c.Region))
-	}
-	if c.Profile != "" {
-		options = append(options, config.WithSharedConfigProfile(c.Profile))
-	}
-	if c.Credentials != nil {
-		options = append(options, config.WithCredentialsProvider(c.Credentials))
-	}
-	conf, err := config.LoadDefaultConfig(ctx, options...)
+	// Calls end by call. This bounds what else is asked for, such as credentials.
+	limit := cmpOr(c.Timeout, defaultTimeout) + time.Second
+	conf, err := awsapi.Load(ctx, awsapi.Config{
+		Region: c.Region, Profile: c.Profile, RoleARN: c.RoleARN, Credentials: c.Credentials, Timeout: limit,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("load the AWS configuration: %w", &classified{err, bridge.ErrRefused})
+		return nil, err
 	}
 	if conf.Region == "" {
 		return nil, bridge.WithHint(fmt.Errorf("no AWS region is set: %w", bridge.ErrRefused), "set kinesis.region, --region or AWS_REGION")
 	}
-	if c.RoleARN != "" {
-		conf.Credentials = aws.NewCredentialsCache(stscreds.NewAssumeRoleProvider(sts.NewFromConfig(conf), c.RoleARN))
-	}
+	// The engine retries, and must see each failure: order depends on it.
+	conf.Retryer = func() aws.Retryer { return aws.NopRetryer{} }
 	k := &Client{conf: c, region: conf.Region, shards: map[string]types.Shard{}}
 	var plugged error
 	k.api = kinesis.NewFromConfig(conf, func(o *kinesis.Options) {
 		plugged = c.Codec.Plug(o)
-		o.HTTPClient = &client{conf.HTTPClient}
+		o.HTTPClient = &client{HTTPClient: conf.HTTPClient, host: &k.host}
 		if c.EndpointURL != "" {
 			o.BaseEndpoint = &c.EndpointURL
 		}
@@ -142,9 +140,13 @@ func clockOf(answer middleware.Metadata) time.Time {
 // client hides from net/http that the SDK's request bodies can write themselves: with an
 // endpoint that answers within about 100 µs, net/http would find such a body closed while
 // it still looks for its end, and drop the connection.
-type client struct{ aws.HTTPClient }
+type client struct {
+	aws.HTTPClient
+	host *atomic.Value // the host of the last call
+}
 
 func (c *client) Do(r *http.Request) (*http.Response, error) {
+	c.host.Store(r.URL.Host)
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = struct{ io.ReadCloser }{r.Body}
 	}
@@ -222,6 +224,13 @@ func (c *Client) describe(out *kinesis.DescribeStreamSummaryOutput) (Info, error
 	c.info = info
 	c.mu.Unlock()
 	return info, nil
+}
+
+// Host is the one that the last call went to, whatever the configuration says; empty before
+// the first.
+func (c *Client) Host() string {
+	host, _ := c.host.Load().(string)
+	return host
 }
 
 // Info is the answer to the last Describe.
@@ -318,7 +327,7 @@ func DialOrCreate(ctx context.Context, c Config, create Create) (*Client, bool, 
 	if err != nil {
 		return nil, false, err
 	}
-	if _, err = k.Describe(ctx); !errors.Is(err, bridge.ErrMissing) || c.Stream == "" {
+	if err = k.first(ctx); !errors.Is(err, bridge.ErrMissing) || c.Stream == "" {
 		return k, false, err
 	}
 	in := &kinesis.CreateStreamInput{StreamName: &c.Stream, StreamModeDetails: &types.StreamModeDetails{StreamMode: types.StreamModeOnDemand}}
