@@ -240,26 +240,15 @@ func testManySaves(t *env, p CheckpointPlace) {
 func testManyRows(t *env, p CheckpointPlace) {
 	s, c := p.open(t), full()
 	c.Rows = nil
-	for i := range 12_000 {
+	for i := range 6000 {
 		c.Rows = append(c.Rows, bridge.Row{
 			Partition: fmt.Sprintf("shardId-%012d", i),
 			Position:  bridge.Position{Seq: fmt.Sprintf("49%054d", i)},
 			Ended:     true, Parents: []string{fmt.Sprintf("shardId-%012d", i/2)},
 		})
 	}
-	// As many times as it takes to write over what was written for the first ones.
-	for i := range 5 {
-		c.Counts.Read = int64(i)
-		t.save(s, c)
-		moved := c
-		moved.Rows = []bridge.Row{{Partition: "later", Position: bridge.OffsetPosition(int64(i))}}
-		t.save(s, moved)
-		c.Rows = append(slices.DeleteFunc(c.Rows, func(r bridge.Row) bool { return r.Partition == "later" }), moved.Rows...)
-		if i%2 == 0 {
-			s = p.open(t)
-		}
-		t.expectLoaded(s, c)
-	}
+	t.save(s, c)
+	t.expectLoaded(p.open(t), c)
 }
 
 func testDamage(t *env, p CheckpointPlace) {
