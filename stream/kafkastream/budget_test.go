@@ -15,13 +15,13 @@ import (
 // A batch that would become larger than a budget is a clear error, whichever codec it is
 // packed with, and not memory.
 func TestUnpackingIsBounded(t *testing.T) {
+	addrs := brokers(t)
+	client := dial(t, kafkastream.Config{Brokers: addrs})
 	was := sarama.MaxDecompressedBatchSize
 	if was <= 0 {
 		t.Fatal("batches are unpacked to any size")
 	}
 	t.Cleanup(func() { sarama.MaxDecompressedBatchSize = was })
-	addrs := brokers(t)
-	client := dial(t, kafkastream.Config{Brokers: addrs})
 	for name, codec := range map[string]kgo.CompressionCodec{
 		"gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
 	} {

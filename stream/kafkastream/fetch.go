@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -29,7 +30,8 @@ const (
 // gigabytes. It is larger than any batch that is sent as it is.
 const mostDecompressed = 128 << 20
 
-func init() { sarama.MaxDecompressedBatchSize = mostDecompressed }
+// bound sets that once for the process, as sarama knows it.
+var bound = sync.OnceFunc(func() { sarama.MaxDecompressedBatchSize = mostDecompressed })
 
 // A batch is one record batch of a partition's log, the unit of transactions. A message
 // of the format before Kafka 0.11 is a batch of one.
