@@ -240,7 +240,7 @@ func testManySaves(t *env, p CheckpointPlace) {
 func testManyRows(t *env, p CheckpointPlace) {
 	s, c := p.open(t), full()
 	c.Rows = nil
-	for i := range 2000 {
+	for i := range 9000 {
 		c.Rows = append(c.Rows, bridge.Row{
 			Partition: fmt.Sprintf("shardId-%012d", i),
 			Position:  bridge.Position{Seq: fmt.Sprintf("49%054d", i)},

@@ -20,12 +20,14 @@ const (
 // of them read at a time.
 type memory struct {
 	left *semaphore.Weighted
+	all  int64
 	most int64 // of one read
 }
 
 func newMemory(m *Mirror) memory {
 	most := orElse(m.ReadMost, defaultReadMost)
-	return memory{semaphore.NewWeighted(max(orElse(m.Memory, defaultMemory), most)), most}
+	all := max(orElse(m.Memory, defaultMemory), most)
+	return memory{semaphore.NewWeighted(all), all, most}
 }
 
 // read reads when there is room for the largest answer, and returns with it how many bytes
@@ -40,10 +42,19 @@ func (m memory) read(ctx context.Context, r bridge.Reader) (p page, err error) {
 		return page{}, err
 	}
 	if p.batch, err = r.Read(ctx); err == nil {
-		p.held = min(size(p.batch.Records), m.most)
+		p.held = min(size(p.batch.Records), m.all)
 	}
-	m.left.Release(m.most - p.held)
-	return p, err
+	if p.held <= m.most {
+		m.left.Release(m.most - p.held)
+		return p, err
+	}
+	// A compressed batch can be larger than any answer. It waits for its room, holding none
+	// meanwhile: two that held some and waited for more could wait for each other.
+	m.left.Release(m.most)
+	if err := m.left.Acquire(ctx, p.held); err != nil {
+		return page{}, err
+	}
+	return p, nil
 }
 
 func (m memory) release(p page) { m.left.Release(p.held) }

@@ -112,3 +112,51 @@ func TestMemoryStaysInsideTheBudget(t *testing.T) {
 		})
 	}
 }
+
+// A page that turns out larger than any read should be, as one compressed batch can, is
+// counted with all that it holds before it goes on its way.
+func TestLargePageTakesItsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := calm(t, memstream.Kinesis, memstream.Kafka, 16)
+		for i := range 1600 {
+			if _, err := w.src.Put(t.Context(), bridge.Record{Key: []byte(fmt.Sprint("key-", i%97)), Value: fmt.Appendf(nil, "%01000d", i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const budget, most = 300_000, 10_000
+		m := w.open()
+		s := &busySink{Sink: m.Sink, Recoverable: m.Sink.(bridge.Recoverable)}
+		m.Sink, m.UntilCaughtUp, m.Memory, m.ReadMost = s, true, budget, most
+		if err := w.end(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		if w.dst.Len() != 1600 {
+			t.Errorf("%d of 1600 records arrived", w.dst.Len())
+		}
+		if s.peak > budget || s.peak < 3*most {
+			t.Errorf("%d bytes were written at once, want at most %d and more than %d", s.peak, budget, 3*most)
+		}
+	})
+}
+
+// A busySink measures what is being written at once.
+type busySink struct {
+	bridge.Sink
+	bridge.Recoverable
+	mu        sync.Mutex
+	now, peak int64
+}
+
+func (s *busySink) Write(ctx context.Context, recs []bridge.Record) ([]bridge.Ack, error) {
+	bytes := sizeOf(recs)
+	s.mu.Lock()
+	s.now += bytes
+	s.peak = max(s.peak, s.now)
+	s.mu.Unlock()
+	wait(ctx, time.Second)
+	acks, err := s.Sink.Write(ctx, recs)
+	s.mu.Lock()
+	s.now -= bytes
+	s.mu.Unlock()
+	return acks, err
+}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -104,14 +105,17 @@ func foreign(workflow string) error {
 }
 
 // put appends one record to the task's partition of the checkpoint topic.
-func (s *Session) put(ctx context.Context, key string, body any) error {
-	value, err := s.seal(kindOf(key), body)
+func (s *Session) put(ctx context.Context, key, kind string, body any) error {
+	value, err := s.seal(kind, body)
 	if err != nil {
 		return err
 	}
-	_, err = s.appendTo(ctx, s.own.checkpoints, []byte(key), value)
-	if err != nil {
-		return fmt.Errorf("store %s: %w", kindOf(key), err)
+	return s.putSealed(ctx, key, kind, value)
+}
+
+func (s *Session) putSealed(ctx context.Context, key, kind string, value []byte) error {
+	if _, err := s.appendTo(ctx, s.own.checkpoints, []byte(key), value); err != nil {
+		return fmt.Errorf("store %s: %w", kind, err)
 	}
 	return nil
 }
@@ -120,8 +124,11 @@ func kindOf(key string) string {
 	if len(key) > len(deltaRecord) && key[:len(deltaRecord)] == deltaRecord {
 		return "checkpoint"
 	}
-	if key == snapshotRecord {
+	switch {
+	case key == snapshotRecord:
 		return "checkpoint"
+	case strings.HasPrefix(key, partRecord):
+		return partKind
 	}
 	return key
 }
@@ -147,6 +154,9 @@ type history struct {
 	epoch      int16
 	acked      ackedBatches
 	deltas     int // number of the next delta
+	parts      [2]partSet
+	slot       int   // of the last snapshot that was stored in parts
+	missing    error // parts of the last snapshot are
 }
 
 func (s *Session) readHistory(ctx context.Context) (history, error) {
@@ -171,6 +181,9 @@ func readHistory(ctx context.Context, c *Client, workflow string, task int, key 
 			return h, fmt.Errorf("read %s partition %d offset %d: %w", topic, task, r.Offset, err)
 		}
 	}
+	if h.missing != nil {
+		return h, fmt.Errorf("read %s partition %d: %w", topic, task, h.missing)
+	}
 	for _, name := range slices.Sorted(maps.Keys(rows)) {
 		h.checkpoint.Rows = append(h.checkpoint.Rows, rows[name])
 	}
@@ -194,9 +207,18 @@ func (h *history) apply(r fetchedRecord, workflow string, key *bridge.WorkflowKe
 		}
 		h.producers = b.IDs
 		return nil
+	case partKind:
+		return h.part(name, r.Value, t)
 	case "checkpoint":
+		value := r.Value
+		if name == snapshotRecord {
+			var err error
+			if value, err = h.whole(value, t); value == nil {
+				return err
+			}
+		}
 		var b checkpointBody
-		if err := unseal(t, "checkpoint", r.Value, &b); err != nil {
+		if err := unseal(t, "checkpoint", value, &b); err != nil {
 			return err
 		}
 		if name == snapshotRecord {
@@ -289,6 +311,7 @@ type Checkpoints struct {
 	rows   map[string]bridge.Row // all, for snapshots; nil before Load
 	acked  map[partitionID]mark  // as they were last saved
 	deltas int
+	slot   int // of the last snapshot that was stored in parts
 }
 
 var _ bridge.CheckpointStore = (*Checkpoints)(nil)
@@ -308,7 +331,7 @@ func (c *Checkpoints) load(ctx context.Context) (bridge.Checkpoint, error) {
 	if err != nil {
 		return bridge.Checkpoint{}, fmt.Errorf("read the checkpoint: %w", err)
 	}
-	c.rows, c.deltas = map[string]bridge.Row{}, h.deltas
+	c.rows, c.deltas, c.slot = map[string]bridge.Row{}, h.deltas, h.slot
 	for _, row := range h.checkpoint.Rows {
 		c.rows[row.Partition] = row
 	}
@@ -333,22 +356,47 @@ func (c *Checkpoints) Save(ctx context.Context, cp bridge.Checkpoint) error {
 	for _, p := range cp.Forget {
 		delete(c.rows, p)
 	}
-	key, marks := deltaRecord+strconv.Itoa(c.deltas), c.session.known()
-	acked := c.session.since(marks, c.acked)
-	if c.deltas >= deltasPerSnapshot || c.deltas == 0 && len(cp.Rows) == len(c.rows) {
-		key, acked = snapshotRecord, c.session.since(marks, nil)
-		cp.Rows = cp.Rows[:0:0]
-		for _, name := range slices.Sorted(maps.Keys(c.rows)) {
-			cp.Rows = append(cp.Rows, c.rows[name])
-		}
-	}
-	s := c.session
-	err := s.put(ctx, key, checkpointBody{Checkpoint: cp, Producer: s.id, Epoch: s.epoch, Fenced: s.fenced, Acked: acked,
-		Sources: map[string]bridge.Identity{fmt.Sprintf("%08x", bridge.SourceID(cp.Source)): cp.Source}})
+	marks := c.session.known()
+	key, err := c.store(ctx, cp, marks)
 	if err != nil {
 		return err
 	}
 	c.acked = marks
 	c.deltas, err = deltaBehind(key)
 	return err
+}
+
+// store appends the checkpoint as a delta if that can be, else as a snapshot, and returns
+// the key of its record.
+func (c *Checkpoints) store(ctx context.Context, cp bridge.Checkpoint, marks map[partitionID]mark) (string, error) {
+	s := c.session
+	seal := func(marks ackedBatches) ([]byte, error) {
+		return s.seal("checkpoint", checkpointBody{Checkpoint: cp, Producer: s.id, Epoch: s.epoch, Fenced: s.fenced, Acked: marks,
+			Sources: map[string]bridge.Identity{fmt.Sprintf("%08x", bridge.SourceID(cp.Source)): cp.Source}})
+	}
+	if c.deltas < deltasPerSnapshot && (c.deltas > 0 || len(cp.Rows) < len(c.rows)) {
+		value, err := seal(s.since(marks, c.acked))
+		if key := deltaRecord + strconv.Itoa(c.deltas); err != nil || len(value) <= wholeBytes {
+			if err == nil {
+				err = s.putSealed(ctx, key, "checkpoint", value)
+			}
+			return key, err
+		}
+	}
+	cp.Rows = cp.Rows[:0:0]
+	for _, name := range slices.Sorted(maps.Keys(c.rows)) {
+		cp.Rows = append(cp.Rows, c.rows[name])
+	}
+	value, err := seal(s.since(marks, nil))
+	switch {
+	case err != nil:
+		return "", err
+	case len(value) <= wholeBytes:
+		return snapshotRecord, s.putSealed(ctx, snapshotRecord, "checkpoint", value)
+	}
+	if err := s.putParts(ctx, 1-c.slot, value); err != nil {
+		return "", err
+	}
+	c.slot = 1 - c.slot
+	return snapshotRecord, nil
 }

@@ -76,6 +76,7 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 	if len(c.Brokers) == 0 {
 		return nil, fmt.Errorf("connect to kafka: no brokers given: %w", bridge.ErrRefused)
 	}
+	bound()
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	k := &Client{
 		brokers:  slices.Clone(c.Brokers),

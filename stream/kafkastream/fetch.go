@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -24,6 +25,13 @@ const (
 	// fetchWait is how long a broker may hold back an answer that holds nothing.
 	fetchWait = 500 * time.Millisecond
 )
+
+// mostDecompressed is the largest batch that is unpacked: a few KiB on the wire can become
+// gigabytes. It is larger than any batch that is sent as it is.
+const mostDecompressed = 128 << 20
+
+// bound sets that once for the process, as sarama knows it.
+var bound = sync.OnceFunc(func() { sarama.MaxDecompressedBatchSize = mostDecompressed })
 
 // A batch is one record batch of a partition's log, the unit of transactions. A message
 // of the format before Kafka 0.11 is a batch of one.
@@ -162,7 +170,10 @@ func (k *cursor) request(ctx context.Context, isolation sarama.IsolationLevel, f
 // next time, too.
 func undecodable(err error) error {
 	var decode sarama.PacketDecodingError
-	if errors.As(err, &decode) || errors.Is(err, sarama.ErrDecompressedBatchTooLarge) {
+	switch {
+	case errors.Is(err, sarama.ErrDecompressedBatchTooLarge):
+		return bridge.WithHint(&reclassified{err, bridge.ErrUndecodable}, "a producer wrote a batch that is not read whole: look at it with kafka-dump-log, and delete it, or begin behind it")
+	case errors.As(err, &decode):
 		return &reclassified{err, bridge.ErrUndecodable}
 	}
 	return err

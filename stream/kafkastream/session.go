@@ -64,6 +64,7 @@ type Session struct {
 	marks    map[partitionID]mark  // acknowledged before this session
 	direct   bool                  // no session stood between the checkpoint and this one
 	adopted  *adopted              // set while there is no checkpoint
+	sets     int                   // of parts that were stored
 	stop     context.CancelFunc
 	done     chan error
 	once     sync.Once
@@ -391,7 +392,7 @@ func (s *Session) introduce(ctx context.Context) error {
 		return err
 	}
 	if h.key == nil {
-		if err := s.put(ctx, keyRecord, keyBody{Key: s.conf.Key.Reveal()}); err != nil {
+		if err := s.put(ctx, keyRecord, keyRecord, keyBody{Key: s.conf.Key.Reveal()}); err != nil {
 			return err
 		}
 	} else if *h.key != s.conf.Key {
@@ -405,7 +406,7 @@ func (s *Session) introduce(ctx context.Context) error {
 		return nil
 	}
 	s.listed = append(s.listed, s.id)
-	return s.put(ctx, producersRecord, producersBody{IDs: s.listed})
+	return s.put(ctx, producersRecord, producersRecord, producersBody{IDs: s.listed})
 }
 
 // ownTopics are the names of a workflow's own topics.

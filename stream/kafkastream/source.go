@@ -247,6 +247,8 @@ func (s *Source) since(ctx context.Context, partition int32, t time.Time, end in
 	return at[partition], nil
 }
 
+var _ bridge.Waiter = (*reader)(nil)
+
 // A reader reads one partition.
 type reader struct {
 	source    *Source
@@ -255,6 +257,8 @@ type reader struct {
 	// oldest: nothing was read yet, and where reading begins is wherever the log does.
 	oldest bool
 	hold   holdUp
+	idle   bool     // the last answer was empty
+	polled *polled  // what Wait brought, for the next Read
 	names  []string // header names of the last record, which are mostly those of the next
 }
 
@@ -264,8 +268,8 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 	if err := r.source.checkNowAndThen(ctx); err != nil {
 		return bridge.Batch{}, err
 	}
-	asked, from := time.Now(), r.cursor.next
-	f, err := r.cursor.read(ctx, fetchWait)
+	p := r.take(ctx)
+	asked, from, f, err := p.asked, p.from, p.fetched, p.err
 	var gap *bridge.GapError
 	if errors.As(err, &gap) && r.oldest {
 		// Retention moved the beginning while nobody had read yet: begin where it is now.
@@ -277,6 +281,7 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 		return bridge.Batch{}, r.changed(ctx, err)
 	}
 	r.oldest = r.oldest && f.next == from
+	r.idle = len(f.batches) == 0
 	records := r.records(f.batches, from)
 	r.adapt(len(records))
 	b := bridge.Batch{
@@ -295,6 +300,48 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 		b.Behind = 0
 	}
 	return b, nil
+}
+
+// A polled answer is one that a reader asked for before its Read.
+type polled struct {
+	fetched
+	err   error
+	asked time.Time
+	from  int64
+}
+
+func (r *reader) poll(ctx context.Context) *polled {
+	p := &polled{asked: time.Now(), from: r.cursor.next}
+	p.fetched, p.err = r.cursor.read(ctx, fetchWait)
+	return p
+}
+
+// Wait returns when there is something to read, or the broker has held an empty answer back
+// for as long as it may. It asks for one batch, which the next Read returns, so that a
+// partition that nothing comes to takes no room for a whole answer. Behind an answer that
+// was not empty it returns at once.
+func (r *reader) Wait(ctx context.Context) error {
+	if !r.idle || r.polled != nil {
+		return nil
+	}
+	bytes := r.cursor.bytes
+	r.cursor.bytes = 1
+	r.polled = r.poll(ctx)
+	r.cursor.bytes = bytes
+	if err := ctx.Err(); err != nil {
+		r.polled = nil
+		return err
+	}
+	return nil
+}
+
+// take returns what Wait brought, or asks.
+func (r *reader) take(ctx context.Context) *polled {
+	if p := r.polled; p != nil {
+		r.polled = nil
+		return p
+	}
+	return r.poll(ctx)
 }
 
 // behind is how much older than now the last of records is, by its time of arrival, or by

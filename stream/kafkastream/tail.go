@@ -170,7 +170,7 @@ func (s *Session) adopt(ctx context.Context) error {
 		return nil
 	}
 	all := slices.Concat(s.listed, ids)
-	if err := s.put(ctx, producersRecord, producersBody{IDs: all}); err != nil {
+	if err := s.put(ctx, producersRecord, producersRecord, producersBody{IDs: all}); err != nil {
 		return err
 	}
 	s.listed = all
