@@ -58,7 +58,7 @@ type Session struct {
 	producer *producer
 	tagger   *bridge.Tagger
 	listed   []int64  // producer ids that the task ever had
-	adopted  *adopted // set while there is no checkpoint
+	adopted  *adopted // set if neither a checkpoint nor a list was there
 	stop     context.CancelFunc
 	done     chan error
 	once     sync.Once
@@ -385,7 +385,7 @@ func (s *Session) introduce(ctx context.Context) error {
 		return foreign(s.conf.Workflow)
 	}
 	s.listed = h.producers
-	if h.checkpoint.At.IsZero() {
+	if h.checkpoint.At.IsZero() && len(h.producers) == 0 {
 		s.adopted = &adopted{ids: map[int64]bool{}}
 	}
 	if slices.Contains(s.listed, s.id) {
