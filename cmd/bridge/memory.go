@@ -25,7 +25,8 @@ func memoryLimit(budget size) int64 {
 }
 
 // recordMemory is the part of the budget for records that are held. A page takes more while
-// it is decoded, and what became of its records stands beside them for a while.
+// it is decoded, and what became of its records stands beside them for a while, as does what
+// tells copies that land late on a stream, kinesisstream.LateMemory at most.
 func recordMemory(budget size) int64 { return int64(budget) / 2 }
 
 // growth is how many percent of what is in use may be added before it is collected.

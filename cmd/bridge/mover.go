@@ -200,6 +200,9 @@ func (m *mover) mirror(ctx context.Context, watch *bridge.Watch) (*mirror.Mirror
 		PutTimeout:    time.Duration(m.Config.PutTimeout),
 		AcceptHeaders: m.accepts("headers"), AcceptTombstones: m.accepts("tombstones"),
 		Rewind: func(n int64) { out.Rewound(n) },
+		Unwatched: func(why string) {
+			m.Log.Warn("the watch for copies that land late was given up: some may not be counted as rewind, and verify finds them", "why", why)
+		},
 		Misplaced: func(n int) {
 			m.Log.Info("an aggregate came to a shard that not all of its keys belong to, where the KCL drops it: it is put again", "records", n)
 		},

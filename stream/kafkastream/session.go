@@ -63,7 +63,7 @@ type Session struct {
 	ends     map[partitionID]int64 // high watermarks before the fence
 	marks    map[partitionID]mark  // acknowledged before this session
 	direct   bool                  // no session stood between the checkpoint and this one
-	adopted  *adopted              // set while there is no checkpoint
+	adopted  *adopted              // set if neither a checkpoint nor a list was there
 	sets     int                   // of parts that were stored
 	stop     context.CancelFunc
 	done     chan error
@@ -399,7 +399,7 @@ func (s *Session) introduce(ctx context.Context) error {
 		return foreign(s.conf.Workflow)
 	}
 	s.listed, s.direct = h.producers, s.follows(&h)
-	if h.checkpoint.At.IsZero() {
+	if h.checkpoint.At.IsZero() && len(h.producers) == 0 {
 		s.adopted = &adopted{ids: map[int64]bool{}}
 	}
 	if slices.Contains(s.listed, s.id) {

@@ -122,6 +122,9 @@ func (k *Sink) Write(ctx context.Context, recs []bridge.Record) ([]bridge.Ack, e
 	if err := k.checkNowAndThen(ctx); err != nil {
 		return nil, err
 	}
+	if k.session.adopted.open() {
+		k.session.adopted.over.Store(true)
+	}
 	acks := make([]bridge.Ack, len(recs))
 	pieces, places, err := k.split(recs)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -130,7 +131,7 @@ func (k *Sink) tail(ctx context.Context, n int32, r span, found chan<- bridge.Pl
 // producer id is adopted.
 func (s *Session) mine(stamp *bridge.Stamp, rec fetchedRecord) (bridge.Coordinate, bool) {
 	listed := slices.Contains(s.listed, rec.ProducerID)
-	if !listed && s.adopted == nil {
+	if !listed && !s.adopted.open() {
 		return bridge.Coordinate{}, false
 	}
 	i := lastHeader(rec, bridge.ProvenanceHeader)
@@ -146,9 +147,12 @@ func (s *Session) mine(stamp *bridge.Stamp, rec fetchedRecord) (bridge.Coordinat
 
 // adopted are producer ids that wrote records of the task and that no list names.
 type adopted struct {
-	mu  sync.Mutex
-	ids map[int64]bool
+	over atomic.Bool // the session wrote: what it finds from then on can be a copy of that
+	mu   sync.Mutex
+	ids  map[int64]bool
 }
+
+func (a *adopted) open() bool { return a != nil && !a.over.Load() }
 
 func (a *adopted) add(id int64) {
 	a.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -294,30 +295,53 @@ func putsOfUnknownFate(t *testing.T, format kinesisstream.Format) {
 }
 
 // A put is held back on its way until long after it was given up, not found, and put again:
-// what lands then is a copy behind the first one, and is counted. Equal values in a row are
-// no copies.
+// what lands then are copies behind the first ones, and every one is counted, whoever put it:
+// this worker, or one that it took over from. Equal values in a row are no copies.
 func TestPutThatLandsLate(t *testing.T) {
-	const format = kinesisstream.Raw
+	for _, format := range formats {
+		for _, takeover := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, take-over %t", format, takeover), func(t *testing.T) { putThatLandsLate(t, format, takeover) })
+		}
+	}
+}
+
+func putThatLandsLate(t *testing.T, format kinesisstream.Format, takeover bool) {
 	srv := fast(t)
 	st := stream(t, srv, 2)
 	recs := records(60, 6, func(i int) string { return strconv.Itoa(i / 24) })
-	release := make(chan struct{})
+	release, under := make(chan struct{}), make(chan struct{})
 	var n, held atomic.Int64
 	srv.SetFault(func(c kinesistest.Call) kinesistest.Fault {
-		if c.Op != "PutRecords" {
+		if c.Op != "PutRecords" || n.Add(1) != 3 {
 			return kinesistest.Fault{}
 		}
-		if n.Add(1) != 3 {
-			return kinesistest.Fault{}
+		for _, e := range c.Entries {
+			held.Add(int64(len(users(t, kpl.FullRange(), kinesistest.Record{Key: e.Key, Data: e.Data}))))
 		}
-		held.Store(int64(len(c.Entries)))
+		close(under)
 		return kinesistest.Fault{Wait: release}
 	})
-	w := open(t.Context(), t, dial(t, srv, st.Name()), memstream.NewLog(nil), format, patience)
-	if err := writeAll(t.Context(), w.sink, recs, 1000); err != nil {
+	client, log := dial(t, srv, st.Name()), memstream.NewLog(nil)
+	w := open(t.Context(), t, client, log, format, patience)
+	if takeover {
+		ctx, die := context.WithCancel(t.Context())
+		go func() {
+			<-under
+			die()
+		}()
+		if err := writeAll(ctx, w.sink, recs, pageOf(format)); err == nil {
+			t.Fatal("the first worker did not die")
+		}
+		w = open(t.Context(), t, client, log, format, patience)
+		recs = w.left(t, recs)
+	}
+	if err := writeAll(t.Context(), w.sink, recs, pageOf(format)); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, "before the late put", st, recs)
+	before := total(t, st)
+	if before != 60 {
+		t.Fatalf("%d records are stored before the late put, want 60", before)
+	}
 	close(release)
 	for range held.Load() {
 		select {
@@ -326,19 +350,56 @@ func TestPutThatLandsLate(t *testing.T) {
 			t.Fatalf("of %d copies that came late not all were counted", held.Load())
 		}
 	}
-	got := stored(t, st)
-	for key, values := range stored(t, st) {
-		got[key] = values[:len(values)-1]
+	if got := total(t, st) - before; got != int(held.Load()) || got < 6 {
+		t.Errorf("%d copies landed, %d were held back", got, held.Load())
 	}
-	t.Logf("%d calls, one of %d records came late", n.Load(), held.Load())
-	if held.Load() != 6 {
-		t.Error("not exercised")
+	// Looks that follow count nothing twice.
+	if err := writeAll(t.Context(), w.sink, records(30, 6, func(int) string { return "2" }), pageOf(format)); err != nil {
+		t.Fatal(err)
 	}
-	for _, r := range recs[:6] {
-		if len(got[string(r.Key)]) != 10 {
-			t.Errorf("key %s holds %d records before the copy, want 10", r.Key, len(got[string(r.Key)]))
+	w.looked(t, srv)
+	if len(w.rewinds) > 0 {
+		t.Errorf("%d records were counted that are no copies", len(w.rewinds))
+	}
+}
+
+// left are the records that Tail does not find.
+func (w *worker) left(t *testing.T, recs []bridge.Record) (left []bridge.Record) {
+	t.Helper()
+	found := map[string]bool{}
+	for p, err := range w.sink.Tail(t.Context(), bridge.Floor{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[p.Origin.Position.String()] = true
+	}
+	for _, r := range recs {
+		if !found[r.Origin.Position.String()] {
+			left = append(left, r)
 		}
 	}
+	return left
+}
+
+// looked returns when two more looks for copies were begun.
+func (w *worker) looked(t *testing.T, srv *kinesistest.Server) {
+	t.Helper()
+	for range 2 {
+		for before := srv.Counts("GetShardIterator").Calls; srv.Counts("GetShardIterator").Calls == before; {
+			if t.Context().Err() != nil {
+				t.Fatal(t.Context().Err())
+			}
+			runtime.Gosched()
+		}
+	}
+}
+
+func total(t *testing.T, st *kinesistest.Stream) (n int) {
+	t.Helper()
+	for _, values := range stored(t, st) {
+		n += len(values)
+	}
+	return n
 }
 
 // The process dies at a random moment of the same, again and again, and each new life finds

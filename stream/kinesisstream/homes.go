@@ -136,6 +136,7 @@ func (s *Sink) belongs(ctx context.Context, p parcel, shard string) (bool, error
 // misplaced lets a parcel be put again that stands where its readers will not be given it.
 func (s *Sink) misplaced(p parcel, ack bridge.Ack) {
 	s.advance(ack.Partition, ack.Position)
+	s.remember(p, &ack)
 	if fn := s.conf.Misplaced; fn != nil {
 		n := p.n
 		for _, other := range p.more {

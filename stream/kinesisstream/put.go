@@ -21,6 +21,8 @@ func (s *Sink) round(ctx context.Context, batch []parcel) error {
 	if err != nil {
 		return err
 	}
+	s.late.calls()
+	defer func() { s.rewound(s.late.settled()) }()
 	out, err := s.put(ctx, batch, deadline)
 	switch {
 	case err == nil && len(out.Records) == len(batch):
@@ -123,18 +125,23 @@ func (s *Sink) resolve(batch []parcel, entry bridge.Position, acks []bridge.Ack)
 		if a.Err == nil {
 			a.Log = entry
 			s.advance(a.Partition, a.Position)
-			s.late.own(p.key, a.Partition, a.Position)
-			for _, other := range p.more {
-				s.late.own(other.key, a.Partition, a.Position)
-			}
+			s.remember(p, a)
 		}
 		if s.codec.ledgered() {
 			s.settled = append(s.settled, bridge.Settled{
 				Entry: entry, Index: i, Stored: a.Err == nil, Partition: a.Partition, Position: a.Position,
+				Doubt: a.Err == errNotThere,
 			})
 		}
 	}
 	s.queue.resolve(batch, acks)
+}
+
+// remember lets looks for late copies know a record as this sink's own.
+func (s *Sink) remember(p parcel, a *bridge.Ack) {
+	if s.late.stored(p.key, func() mark { return s.codec.mark(p.first.rec) }, a.Partition, a.Position) {
+		s.unwatched("more records were put than can be told from copies")
+	}
 }
 
 // refused deals with a call that was certainly not carried out.

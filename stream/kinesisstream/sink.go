@@ -36,6 +36,9 @@ type SinkConfig struct {
 	// Rewind is called when n copies of records were found that landed after their first
 	// ones. Nil ignores them.
 	Rewind func(n int64)
+	// Unwatched is called when the watch for such copies is given up, so that some may land
+	// that are not counted. Nil ignores it.
+	Unwatched func(why string)
 }
 
 // Limits of one PutRecords.
@@ -70,6 +73,8 @@ type Sink struct {
 	ends    map[string]bridge.Position // the last known record of this workflow in each shard
 	late    late
 	homes   homes
+	// beside runs a function until the sink is closed.
+	beside func(func(context.Context))
 }
 
 var (
@@ -85,7 +90,6 @@ func (c *Client) Sink(ctx context.Context, conf SinkConfig) (*Sink, error) {
 	s := &Sink{
 		Client: c, conf: conf, opened: time.Now(), queue: newQueue(),
 		ends: map[string]bridge.Position{},
-		late: late{wait: conf.PutTimeout},
 		dead: make(chan struct{}),
 	}
 	var err error
@@ -95,10 +99,19 @@ func (c *Client) Sink(ctx context.Context, conf SinkConfig) (*Sink, error) {
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	s.stop = stop
+	s.beside = func(fn func(context.Context)) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if life.Err() == nil {
+			running.Go(func() { fn(life) })
+		}
+	}
 	s.start = sync.OnceFunc(func() { running.Go(func() { s.die(s.run(life)) }) })
 	s.finish = sync.OnceValue(func() error {
 		s.start() // a sink that never wrote ends as any other
+		s.mu.Lock()
 		stop()
+		s.mu.Unlock()
 		running.Wait()
 		s.turn.Lock()
 		defer s.turn.Unlock()
@@ -175,18 +188,13 @@ func (s *Sink) run(ctx context.Context) error {
 	}
 }
 
-// step takes one turn: a look for late copies, a put, or if nothing waits, telling the
-// ledger what came of the last one. It returns how long it has nothing to do.
+// step takes one turn: a put, or if nothing waits, telling the ledger what came of the last
+// one. It returns how long it has nothing to do.
 func (s *Sink) step(ctx context.Context) (idle time.Duration, err error) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	if ctx.Err() != nil {
 		return 0, ctx.Err()
-	}
-	now, next := s.late.due()
-	if now {
-		s.lookForLate(ctx)
-		return 0, nil
 	}
 	home, err := s.grouping(ctx)
 	if err != nil {
@@ -195,10 +203,7 @@ func (s *Sink) step(ctx context.Context) (idle time.Duration, err error) {
 	if batch := s.queue.take(s.codec, home); len(batch) > 0 {
 		return 0, s.round(ctx, batch)
 	}
-	if err := s.tell(ctx); err != nil || next.IsZero() {
-		return longIdle, err
-	}
-	return max(time.Until(next), 1), nil
+	return longIdle, s.tell(ctx)
 }
 
 // longIdle is any time that is long.

@@ -175,7 +175,8 @@ func (s *Sink) reread(ctx context.Context, from bridge.Floor) (placed []bridge.P
 			return nil, err
 		}
 	}
-	shards, err := s.shardsOf(ctx, nil)
+	shards, _, err := s.shardsOf(ctx, nil)
+	tips, seen, copies := map[string]bridge.Position{}, map[bridge.Coordinate]bool{}, int64(0)
 	for _, shard := range shards {
 		start := bridge.Start{After: from.Partitions[shard]}
 		whole := s.keeps(since)
@@ -184,6 +185,10 @@ func (s *Sink) reread(ctx context.Context, from bridge.Floor) (placed []bridge.P
 		}
 		tip, err := s.scanShard(ctx, shard, start, whole, func(r *bridge.Record) {
 			if !r.Origin.IsZero() {
+				if seen[r.Origin] {
+					copies++
+				}
+				seen[r.Origin] = true
 				placed = append(placed, bridge.Placed{Partition: shard, Position: r.Position, Origin: r.Origin, Key: r.Key})
 			}
 		})
@@ -191,6 +196,11 @@ func (s *Sink) reread(ctx context.Context, from bridge.Floor) (placed []bridge.P
 			return nil, err
 		}
 		s.advance(shard, tip)
+		tips[shard] = tip
+	}
+	if err == nil && put {
+		s.rewound(copies)
+		s.watchAll(tips)
 	}
 	return placed, err
 }
@@ -251,25 +261,11 @@ func (s *Sink) advance(shard string, at bridge.Position) {
 	}
 }
 
-// look searches for the records of a call that got no answer. Shards that this sink has
-// written to are read from its last record on. In the others older records of the same key
-// and value may stand, which the ledger accounts for.
+// look searches for the records of a call that got no answer, from where each shard stood when
+// the call was formed: behind the last record of this workflow, which Tail and the puts since
+// know, or if that is older behind the time.
 func (s *Sink) look(ctx context.Context, doubts map[string]*doubt, since time.Time) error {
-	taken := map[spot]bool{}
-	if err := s.search(ctx, doubts, s.ends, since, taken); err != nil {
-		return err
-	}
-	for _, d := range doubts {
-		if d.shard == "" || !s.ends[d.shard].IsZero() {
-			continue
-		}
-		j, err := s.readJournal(ctx, bridge.Position{})
-		if err != nil {
-			return err
-		}
-		return s.search(ctx, doubts, s.ends, since, j.taken)
-	}
-	return nil
+	return s.search(ctx, doubts, s.ends, since, nil)
 }
 
 // search reads the shards that own keys in doubt, from the given positions or else from
@@ -277,7 +273,7 @@ func (s *Sink) look(ctx context.Context, doubts map[string]*doubt, since time.Ti
 // first record that is the one in doubt and that nothing else accounts for, and forgets
 // what was noted before.
 func (s *Sink) search(ctx context.Context, doubts map[string]*doubt, from map[string]bridge.Position, since time.Time, taken map[spot]bool) error {
-	shards, err := s.shardsOf(ctx, slices.Collect(maps.Keys(doubts)))
+	shards, others, err := s.shardsOf(ctx, slices.Collect(maps.Keys(doubts)))
 	if err != nil {
 		return err
 	}
@@ -289,7 +285,7 @@ func (s *Sink) search(ctx context.Context, doubts map[string]*doubt, from map[st
 	tips := map[string]bridge.Position{}
 	for _, shard := range shards {
 		start := bridge.Start{After: from[shard]}
-		if start.After.IsZero() {
+		if !old {
 			start.At = since.Add(-clockSkew)
 		}
 		if old && start.After.IsZero() {
@@ -305,7 +301,7 @@ func (s *Sink) search(ctx context.Context, doubts map[string]*doubt, from map[st
 			return err
 		}
 	}
-	s.late.watch(doubts, tips)
+	s.watch(doubts, tips, others)
 	return nil
 }
 
@@ -315,19 +311,22 @@ func (s *Sink) tooLate(shard string, since time.Time) error {
 	return bridge.WithHint(gap, "compare both sides; then begin a new workflow on an empty target")
 }
 
-// shardsOf lists the shards, open and closed, that the keys hash into, or all if keys is nil.
-func (s *Sink) shardsOf(ctx context.Context, keys []string) (ids []string, err error) {
+// shardsOf lists the shards, open and closed, that the keys hash into, or all if keys is nil,
+// and the others.
+func (s *Sink) shardsOf(ctx context.Context, keys []string) (ids, others []string, err error) {
 	err = s.readBack(ctx, "list the shards", func() error {
-		ids = nil
+		ids, others = nil, nil
 		shards, err := s.Partitions(ctx)
 		for _, shard := range shards {
 			if keys == nil || owns(shard, keys) {
 				ids = append(ids, shard.ID)
+			} else {
+				others = append(others, shard.ID)
 			}
 		}
 		return err
 	})
-	return ids, err
+	return ids, others, err
 }
 
 // owns reports whether a key hashes into the shard.
