@@ -176,7 +176,7 @@ func (a *arrival) ages(ctx context.Context) error {
 func (a *arrival) sight(ctx context.Context, s bridge.Partition, b positions.Bound, shards []bridge.Partition) (positions.Sight, error) {
 	start := bridge.Start{After: b.At}
 	switch {
-	case b.All || a.young || !a.isSource && (b.Done || b.At.IsZero()):
+	case b.All || a.young && b.At.IsZero() || !a.isSource && (b.Done || b.At.IsZero()):
 		// On the mirror's target nothing unconsumed is known behind a record that is consumed.
 		return positions.Sight{Held: true}, nil
 	case b.At.IsZero() && a.tips[s.ID].IsZero():
