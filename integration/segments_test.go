@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/kinesis-msk-bridge/bridge/integration/servers"
@@ -34,14 +35,17 @@ type tampered struct {
 	byKey    map[string][]*logged
 	keys     []string // that no lie was told of, in a fixed order
 	told     []string // what verify must report
+	trimmed  map[int]int64
 }
 
 // next is a key that no lie was told of, with its records in order.
 func (x *tampered) next() []*logged {
-	if len(x.keys) > 0 {
+	for len(x.keys) > 0 {
 		own := x.byKey[x.keys[0]]
 		x.keys = x.keys[1:]
-		return own
+		if first, gone := x.trimmed[own[0].in.partition]; !gone || own[0].offset >= first {
+			return own
+		}
 	}
 	x.t.Fatal("no key is left")
 	return nil
@@ -178,26 +182,27 @@ func flipped(b []byte) []byte {
 }
 
 // What somebody does to the log segments of a topic while its broker is stopped is reported,
-// each lie at its coordinate, alone and all of them at once. Two reshards lie behind each topic.
+// each lie at its coordinate: alone, all of them at once, and beside a partition whose head
+// was deleted. Two reshards lie behind each topic.
 func TestIntegrationRewrittenSegments(t *testing.T) {
 	k, err := servers.StartKafka(t.Context(), servers.KafkaConfig{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.Close)
-	f, _, _ := prove(t, "log segments rewritten on a stopped broker", len(lies)+1, 0)
+	f, _, _ := prove(t, "log segments rewritten on a stopped broker", len(lies)+2, 0)
 	all := func(x *tampered) {
 		for _, l := range lies {
 			l.tell(x)
 		}
 	}
-	cases := map[string]func(*tampered){"all at once": all}
+	cases := map[string]func(*tampered){"all at once": all, "all at once, and a head is gone": all}
 	for _, l := range lies {
 		cases[l.name] = l.tell
 	}
 	worlds := map[string]*tampered{}
 	side(t, slices.Sorted(maps.Keys(cases)), func(name string, lock *sync.Mutex) {
-		x := mirroredTopic(t, k)
+		x := mirroredTopic(t, k, strings.HasSuffix(name, "gone"))
 		lock.Lock()
 		defer lock.Unlock()
 		worlds[name] = x
@@ -240,7 +245,7 @@ func side(t *testing.T, names []string, do func(name string, lock *sync.Mutex)) 
 }
 
 // mirroredTopic makes a topic that a mirror wrote while the stream was split and merged.
-func mirroredTopic(t *testing.T, k *servers.Kafka) *tampered {
+func mirroredTopic(t *testing.T, k *servers.Kafka, headless bool) *tampered {
 	srv := newKinesis(t, noRates)
 	st, err := srv.CreateStream("orders", 2)
 	if err != nil {
@@ -249,7 +254,7 @@ func mirroredTopic(t *testing.T, k *servers.Kafka) *tampered {
 	}
 	j := newJob(t, toKafka, srv, "orders", unique("tampered"))
 	j.brokers = k.Brokers()
-	x := &tampered{job: j, origin: map[string]string{}, byKey: map[string][]*logged{}}
+	x := &tampered{job: j, origin: map[string]string{}, byKey: map[string][]*logged{}, trimmed: map[int]int64{}}
 	put := func(from, to int) {
 		for i := from; i < to; i++ {
 			for key := range lieKeys {
@@ -274,6 +279,9 @@ func mirroredTopic(t *testing.T, k *servers.Kafka) *tampered {
 		t.Errorf("mirror: exit %d\n%s", c.code, c.stderr())
 	}
 	x.places(st)
+	if headless {
+		x.behead()
+	}
 	return x
 }
 
@@ -288,6 +296,17 @@ func (x *tampered) places(st *kinesistest.Stream) {
 			x.origin[string(r.Data)] = s.ID + "/" + r.SequenceNumber
 		}
 	}
+}
+
+// behead deletes the first records of the last partition.
+func (x *tampered) behead() {
+	const partition, first = liePartitions - 1, 9
+	offsets := kadm.Offsets{}
+	offsets.AddOffset(x.topic, partition, first, -1)
+	if _, err := kadm.NewClient(dial(x.t, x.brokers)).DeleteRecords(x.t.Context(), offsets); err != nil {
+		x.t.Error(err)
+	}
+	x.trimmed[partition] = first
 }
 
 // open reads the segments of the topic.
