@@ -68,6 +68,7 @@ var mayImport = map[string][]string{
 	"internal/golden":        {"stream/kinesistest", "internal/dynamotest"},
 	"internal/golden/record": {"internal/golden", "stream/kinesistest"},
 
+	"internal/walk":  {}, // its tests put everything together
 	"internal/bench": {everything},
 	"integration":    {everything},
 	"cmd/bridge":     {everything},

@@ -40,6 +40,8 @@ type Config struct {
 	Timeout time.Duration
 	// Codec decodes records on the wire and encodes them; CodecJSON if empty.
 	Codec Codec
+	// HTTP carries the calls instead of a client of the SDK, in tests.
+	HTTP aws.HTTPClient
 }
 
 // A Client is one stream. It is safe for concurrent use.
@@ -111,6 +113,9 @@ func connect(ctx context.Context, c Config) (*Client, error) {
 	k.api = kinesis.NewFromConfig(conf, func(o *kinesis.Options) {
 		plugged = c.Codec.Plug(o)
 		o.HTTPClient = &client{HTTPClient: conf.HTTPClient, host: &k.host}
+		if c.HTTP != nil {
+			o.HTTPClient = c.HTTP
+		}
 		if c.EndpointURL != "" {
 			o.BaseEndpoint = &c.EndpointURL
 		}
