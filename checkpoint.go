@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"time"
 )
@@ -138,9 +139,14 @@ type Intent struct {
 type Settled struct {
 	Entry     Position // of the ledger entry that held the intent
 	Index     int      // of the intent in it
-	Stored    bool     // false: certainly not stored
+	Stored    bool     // false: not stored, unless Doubt says otherwise
 	Partition string   // where it stands, if stored
 	Position  Position
+	// Doubt, if not Stored: the call got no answer and the record was not found in its time.
+	// It is put again under another intent, and the first call can still land: a copy. It is
+	// false in entries of earlier versions, where Stored alone does not tell a refused record
+	// from one in doubt.
+	Doubt bool
 }
 
 // A LedgerEntry is what a Ledger holds as one record: first what became of earlier
@@ -153,6 +159,18 @@ type LedgerEntry struct {
 	Intents []Intent
 }
 
+// LedgerHead tells from an error of Ledger.Read(after) where the ledger begins: a Read from
+// head yields all that is kept, and nothing is known of what stood at or before it. ok is
+// false for every other error, also if the log ends before after.
+func LedgerHead(err error, after Position) (head Position, ok bool) {
+	var gap *GapError
+	if !errors.As(err, &gap) || gap.After != after || !gap.Before.After(after) {
+		return Position{}, false
+	}
+	first, err := gap.Before.Offset()
+	return OffsetPosition(first - 1), err == nil
+}
+
 // A Ledger is a durable, ordered log of what a sink intended and what came of it, for
 // targets whose records cannot carry a coordinate. It has one writer at a time and is
 // safe for concurrent use.
@@ -161,6 +179,8 @@ type Ledger interface {
 	// another worker owns the task. The entry's At and Time are ignored.
 	Append(ctx context.Context, e LedgerEntry) (Position, error)
 	// Read yields the entries behind after, up to the end of the log at the time of the
-	// call. It ends with a *GapError if entries behind after are gone.
+	// call. It ends with a *GapError if entries behind after are gone: what stood behind
+	// after, or from the zero Position the oldest entries. Before is then the position of the
+	// first entry that is kept; see LedgerHead. A log that ends before after is a *GapError, too.
 	Read(ctx context.Context, after Position) iter.Seq2[LedgerEntry, error]
 }

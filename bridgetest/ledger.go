@@ -81,6 +81,7 @@ func entry(n int) bridge.LedgerEntry {
 		e.Settled = append(e.Settled, bridge.Settled{
 			Entry: bridge.OffsetPosition(int64(n)), Index: i, Stored: i%2 == 0,
 		})
+		e.Settled[i].Doubt = i%2 == 1 && n%2 == 1
 		if s := &e.Settled[i]; s.Stored {
 			s.Partition = "shardId-000000000007"
 			s.Position = bridge.Position{Seq: strings.Repeat("4", 56)}
@@ -254,6 +255,16 @@ func testLedgerGap(t *env, p LedgerPlace) {
 		if list, err := t.readLedger(l, at[k]); !errors.Is(err, bridge.ErrGap) {
 			t.Errorf("read behind entry %d, when 10 are gone: %d entries and %v, want a gap", k, len(list), err)
 		}
+	}
+	for _, after := range []bridge.Position{{}, at[2]} {
+		_, err := t.readLedger(l, after)
+		head, ok := bridge.LedgerHead(err, after)
+		if !ok {
+			t.Fatalf("read behind %s, when 10 entries are gone: %v does not say where the ledger begins", after, err)
+		}
+		list, err := t.readLedger(l, head)
+		t.fatal(err, "read from where the ledger begins")
+		t.expectEntries(list, at[10:], 10)
 	}
 	list, err := t.readLedger(l, at[9])
 	t.fatal(err, "read behind the last that is gone")

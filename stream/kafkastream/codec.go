@@ -17,7 +17,7 @@ import (
 //	uvar  number of settled intents; for each
 //	        text  position of the entry that held the intent
 //	        uvar  index of the intent in it
-//	        1     1 if stored; then
+//	        1     0 if not stored, 2 if it was not found and can still land, 1 if stored; then
 //	        text  partition    text  position
 //	uvar  number of intents; for each
 //	        text  partition    text  position
@@ -30,6 +30,13 @@ type ledgerCodec struct {
 	source uint32
 	name   string // of the source, spelled out
 }
+
+// What became of an intent. Programs that do not know settledDoubt read it as settledNot.
+const (
+	settledNot = iota
+	settledStored
+	settledDoubt
+)
 
 const (
 	ledgerVersion = 1
@@ -45,10 +52,13 @@ func (c ledgerCodec) encode(e bridge.LedgerEntry) ([]byte, error) {
 		b = appendText(b, s.Entry.String())
 		b = binary.AppendUvarint(b, uint64(s.Index))
 		if !s.Stored {
-			b = append(b, 0)
+			b = append(b, settledNot)
+			if s.Doubt {
+				b[len(b)-1] = settledDoubt
+			}
 			continue
 		}
-		b = appendText(append(b, 1), s.Partition)
+		b = appendText(append(b, settledStored), s.Partition)
 		b = appendText(b, s.Position.String())
 	}
 	b = binary.AppendUvarint(b, uint64(len(e.Intents)))
@@ -91,8 +101,9 @@ func (c ledgerCodec) decode(b []byte) (bridge.LedgerEntry, error) {
 	settled := r.count(1 + 1 + 1)
 	e.Settled = slices.Grow(e.Settled, settled)
 	for range settled {
-		s := bridge.Settled{Entry: r.position(), Index: int(r.uvarint()), Stored: r.flag()}
-		if s.Stored {
+		s := bridge.Settled{Entry: r.position(), Index: int(r.uvarint())}
+		fate := r.take(1)[0]
+		if s.Stored, s.Doubt = fate == settledStored, fate == settledDoubt; s.Stored {
 			s.Partition, s.Position = r.text(), r.position()
 		}
 		e.Settled = append(e.Settled, s)
@@ -158,7 +169,6 @@ func (r *ledgerReader) count(least int) int {
 	return int(n)
 }
 
-func (r *ledgerReader) flag() bool     { return r.take(1)[0] == 1 }
 func (r *ledgerReader) uint64() uint64 { return binary.BigEndian.Uint64(r.take(8)) }
 
 func (r *ledgerReader) text() string {

@@ -59,11 +59,8 @@ func (l *Ledger) read(ctx context.Context, after bridge.Position, yield func(bri
 	if err != nil {
 		return err
 	}
-	next := from + 1
-	if after.IsZero() {
-		next = -1
-	}
-	for r, err := range s.client.scan(ctx, s.own.ledger, int32(s.conf.Task), next, end, scanAll) {
+	// From offset 0 on where after is zero: the log begins later only if entries are gone.
+	for r, err := range s.client.scan(ctx, s.own.ledger, int32(s.conf.Task), from+1, end, scanAll) {
 		if err != nil {
 			return err
 		}

@@ -117,9 +117,14 @@ func (w *LedgerWriter) read(ctx context.Context, after bridge.Position) ([]bridg
 	gap := &bridge.GapError{Stream: "ledger", After: after}
 	switch {
 	case w.l.trimmed.After(after):
+		gap.Before = bridge.OffsetPosition(w.l.next)
+		if len(w.l.entries) > 0 {
+			gap.Before = w.l.entries[0].At
+		}
 		gap.Reason = "entries behind the position are no longer kept"
 		return nil, gap
 	case after.After(bridge.OffsetPosition(w.l.next - 1)):
+		gap.After, gap.Before = bridge.OffsetPosition(w.l.next-1), after
 		gap.Reason = "the ledger ends before the position"
 		return nil, gap
 	}
