@@ -328,16 +328,28 @@ func (d *drill) judgeOrder(o *outcome, firsts map[coord]*item) {
 
 // judgeKey reports each record that stands behind one that came later on the source.
 func (d *drill) judgeKey(o *outcome, list []*item) {
+	d.r.overtaken(list, func(c, by *item) {
+		f := d.finding(Reordered, d.source[coordOf(c.s.Index, c.at)], c, nil)
+		f.Other = Place{Partition: by.s.ID, Position: by.at}
+		o.add(d.window(c.s.Index, c.at).w, f)
+	})
+}
+
+// overtaken calls fn for each record of a key that stands behind one that came later on the
+// source. The list is in the order of the target. The one that overtook is of the record's
+// own source partition, if there is one, else of its first descendant that has one.
+func (r *run) overtaken(list []*item, fn func(c, by *item)) {
 	tops := map[int]*item{} // by source partition
-	for _, c := range list {
-		for i, top := range tops {
-			later := i == c.s.Index && top.at.After(c.at) || d.r.Sources[i].ancestors[c.s.Index]
-			if !later || !d.r.keyed && top.t != c.t {
+	for n, c := range list {
+		if n > 0 && !r.keyed && list[n-1].t != c.t {
+			clear(tops) // the order of two partitions of a topic is not known
+		}
+		for _, i := range append([]int{c.s.Index}, c.s.descendants...) {
+			top := tops[i]
+			if top == nil || i == c.s.Index && !top.at.After(c.at) {
 				continue
 			}
-			f := d.finding(Reordered, d.source[coordOf(c.s.Index, c.at)], c, nil)
-			f.Other = Place{Partition: top.s.ID, Position: top.at}
-			o.add(d.window(c.s.Index, c.at).w, f)
+			fn(c, top)
 			break
 		}
 		if top := tops[c.s.Index]; top == nil || c.at.After(top.at) {

@@ -15,17 +15,15 @@ const (
 	maxFindings = 1 << 18
 )
 
-// A seenKey tells one difference from another, from pass to pass.
+// A seenKey tells one difference from another, from pass to pass. Other is no part of it:
+// which record overtook another, and how long a rewind is, can change while records arrive.
 type seenKey struct {
-	class         Class
-	source        Place
-	target, other spot
+	class          Class
+	source, target spot
 }
 
 func keyOf(f *Finding) seenKey {
-	k := seenKey{class: f.Class, target: spotOf(f.Target.Partition, f.Target.Position), other: spotOf(f.Other.Partition, f.Other.Position)}
-	k.source = Place{Partition: f.Source.Partition, Position: f.Source.Position}
-	return k
+	return seenKey{f.Class, spotOf(f.Source.Partition, f.Source.Position), spotOf(f.Target.Partition, f.Target.Position)}
 }
 
 // A sighting is one difference of a pass.
@@ -41,11 +39,17 @@ type excess struct {
 
 // A pass is all that one look at the suspect cells showed.
 type pass struct {
-	most int // that are held in seen
-	seen map[seenKey]sighting
-	more map[excess]int64 // beyond maxFindings
-	left map[*window]map[int]tally
-	lost map[*window]string // why a window cannot be judged; nil stands for what has none
+	most  int // that are held in seen
+	seen  map[seenKey]sighting
+	order []seenKey        // of seen, the same at every look
+	more  map[excess]int64 // beyond maxFindings
+	left  map[*window]map[int]tally
+	lost  map[*window]string // why a window cannot be judged
+}
+
+// newPass is a pass that holds at most so many differences one by one.
+func newPass(most int) *pass {
+	return &pass{most: most, seen: map[seenKey]sighting{}, more: map[excess]int64{}, left: map[*window]map[int]tally{}, lost: map[*window]string{}}
 }
 
 // closedWindows are the windows that can be judged: all if closed is zero, else those
@@ -106,44 +110,50 @@ func (r *run) judge(ctx context.Context, windows []*drillWindow) error {
 	return nil
 }
 
-// confirm looks until two looks in a row show the same, settle apart.
+// confirm looks until two looks in a row show the same, settle apart. If none do, it returns
+// what the last two share, and the rest of the last one as not settled.
 func (r *run) confirm(ctx context.Context, look func(ctx context.Context, again bool) (*pass, error)) ([]sighting, *pass, error) {
 	before := &pass{}
-	for n := range passes {
-		now, err := look(ctx, n > 0)
+	for n := 1; ; n++ {
+		now, err := look(ctx, n > 1)
 		if err != nil {
 			return nil, nil, err
 		}
+		same, rest := now.common(before)
 		// Where there are more than are held, those that were held twice stand for all.
-		full := len(now.seen) >= now.most
-		if same := now.common(before); n > 0 && (len(same) == len(now.seen) || full && len(same) > 0) || len(now.seen) == 0 {
+		full := len(now.seen) >= now.most && len(same) > 0
+		switch {
+		case len(now.seen) == 0 || n > 1 && (len(rest) == 0 || full):
 			now.more = least(now.more, before.more)
 			return same, now, nil
+		case n == passes:
+			now.more = least(now.more, before.more)
+			return append(same, rest...), now, nil
 		}
 		before = now
-		if n < passes-1 {
-			if err := pause(ctx, r.v.Settle); err != nil {
-				return nil, nil, err
-			}
+		if err := pause(ctx, r.v.Settle); err != nil {
+			return nil, nil, err
 		}
 	}
-	for _, s := range before.seen {
-		before.lost[s.w] = "differences changed with every look"
-	}
-	return nil, before, nil
 }
 
-// common are the differences that an earlier pass showed, too, with the time of then.
-func (p *pass) common(before *pass) []sighting {
-	var out []sighting
-	for k, s := range p.seen {
-		if old, ok := before.seen[k]; ok {
-			s.f.Confirmed, s.f.First = s.f.First, old.f.First
-			p.seen[k] = sighting{f: s.f, w: s.w}
-			out = append(out, s)
+// common divides the differences of a pass: those that an earlier pass showed, too, with the
+// time of then, and the others, as not settled.
+func (p *pass) common(before *pass) (same, rest []sighting) {
+	for _, k := range p.order {
+		s := p.seen[k]
+		old, ok := before.seen[k]
+		if !ok {
+			s.f.Class, s.f.What = Unread, nil
+			s.f.Reason = fmt.Sprintf("not settled: the last look shows it as %s, the one before did not", k.class)
+			rest = append(rest, s)
+			continue
 		}
+		s.f.Confirmed, s.f.First = s.f.First, old.f.First
+		p.seen[k] = s
+		same = append(same, s)
 	}
-	return out
+	return same, rest
 }
 
 func least(a, b map[excess]int64) map[excess]int64 {
@@ -158,7 +168,7 @@ func least(a, b map[excess]int64) map[excess]int64 {
 
 // look drills all suspect cells once, in as many rounds as their number needs.
 func (r *run) look(ctx context.Context, bad []*drillWindow, strays []stray, tail bool) (*pass, error) {
-	p := &pass{most: r.v.most, seen: map[seenKey]sighting{}, more: map[excess]int64{}, left: map[*window]map[int]tally{}, lost: map[*window]string{}}
+	p := newPass(r.v.most)
 	for i, group := range r.groups(bad) {
 		with := strays
 		if i > 0 {
@@ -204,7 +214,11 @@ func (p *pass) take(o *outcome) {
 			p.more[excess{w, f.Class}] += f.Records
 			continue
 		}
-		p.seen[keyOf(&f)] = sighting{f, w}
+		k := keyOf(&f)
+		if _, ok := p.seen[k]; !ok {
+			p.order = append(p.order, k)
+		}
+		p.seen[k] = sighting{f, w}
 	}
 	for w, cells := range o.left {
 		if p.left[w] == nil {
