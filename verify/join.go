@@ -151,9 +151,9 @@ func (r *run) readByLedger(ctx context.Context) error {
 	err := r.inStep(ctx)
 	r.closeLedger()
 	for _, t := range r.targets() {
-		if t.reader != nil {
-			err = errors.Join(err, t.reader.Close())
-			t.reader = nil
+		if t.walk != nil {
+			err = errors.Join(err, t.walk.close())
+			t.walk = nil
 		}
 	}
 	return err
@@ -405,21 +405,15 @@ func (r *run) readShard(ctx context.Context, t *targetPart, to bridge.Position, 
 }
 
 func (r *run) readShardTo(ctx context.Context, t *targetPart, to bridge.Position, last bool) error {
-	if t.reader == nil {
-		reader, err := retry(ctx, func() (bridge.Reader, error) {
-			return r.v.Target.Open(ctx, t.ID, bridge.Start{After: t.Through, Tip: t.SeenAt})
-		})
-		if err != nil {
-			return fmt.Errorf("open %s: %w", t.ID, err)
-		}
-		t.reader = reader
+	if t.walk == nil {
+		t.walk = r.walkTarget(t)
 	}
 	began := time.Now()
 	d := r.canon.digester()
 	for {
-		b, err := r.readOn(ctx, t.reader, &t.pace)
+		b, err := r.nextOfTarget(ctx, t, t.walk)
 		if err != nil {
-			return fmt.Errorf("read %s: %w", t.ID, err)
+			return err
 		}
 		r.attach(t, b.Records)
 		if err := r.takeTarget(ctx, d, t, b); err != nil {

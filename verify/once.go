@@ -110,7 +110,7 @@ func (r *run) head(ctx context.Context, s *sourcePart) error {
 	gone := !offsets || !r.v.Select.From.IsZero()
 	if !gone && r.chosen(s) {
 		var err error
-		if gone, err = r.headGone(ctx, r.v.Source, s.ID); err != nil {
+		if gone, _, err = r.headGone(ctx, r.v.Source, s.ID); err != nil {
 			return err
 		}
 	}

@@ -68,15 +68,10 @@ func (r *run) followTarget(ctx context.Context, t *targetPart) error {
 	if t.Done {
 		return nil
 	}
-	reader, err := retry(ctx, func() (bridge.Reader, error) {
-		return r.v.Target.Open(ctx, t.ID, bridge.Start{After: t.Through, Tip: t.SeenAt})
-	})
-	if err != nil {
-		return fmt.Errorf("open %s: %w", t.ID, err)
-	}
+	w := r.walkTarget(t)
 	d := r.canon.digester()
 	for {
-		b, err := r.readOn(ctx, reader, &t.pace)
+		b, err := r.nextOfTarget(ctx, t, w)
 		if err == nil && !t.Begun {
 			err = r.probeHead(ctx, t) // now: before, its head could still go
 		}
@@ -84,11 +79,32 @@ func (r *run) followTarget(ctx context.Context, t *targetPart) error {
 			err = r.takeTarget(ctx, d, t, b)
 		}
 		if err != nil {
-			return errors.Join(fmt.Errorf("read %s: %w", t.ID, err), reader.Close())
+			return errors.Join(err, w.close())
 		}
 		if t.Done {
-			return reader.Close()
+			return w.close()
 		}
+	}
+}
+
+func (r *run) walkTarget(t *targetPart) *walk {
+	return &walk{r: r, src: r.v.Target, id: t.ID, start: bridge.Start{After: t.Through, Tip: t.SeenAt}, through: t.Through, pace: &t.pace}
+}
+
+// nextOfTarget is the next page of a target partition, behind any gap before it.
+func (r *run) nextOfTarget(ctx context.Context, t *targetPart, w *walk) (bridge.Batch, error) {
+	for {
+		b, gap, err := w.next(ctx)
+		if err != nil || gap == nil {
+			return b, err
+		}
+		if !t.Begun {
+			continue // a head, which is looked for when the first page was read
+		}
+		r.mu.Lock()
+		r.dig(t, gap.Before)
+		r.mu.Unlock()
+		r.v.Logger.Warn("the target was trimmed before it was read", "partition", t.ID, "reason", gap.Error())
 	}
 }
 
@@ -98,30 +114,31 @@ func (r *run) probeHead(ctx context.Context, t *targetPart) error {
 	if _, ok := r.v.Target.(bridge.Ender); !ok {
 		return nil
 	}
-	gone, err := r.headGone(ctx, r.v.Target, t.ID)
+	gone, first, err := r.headGone(ctx, r.v.Target, t.ID)
 	if err != nil || !gone {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t.HeadLost = true
-	r.uncovered(Uncovered{Side: "target", Partition: t.ID, Class: Unverifiable, Reason: "its oldest records are gone: retention or deletion has moved its beginning"})
+	t.Holes = append(t.Holes, &hole{Before: first})
 	return nil
 }
 
-// headGone reports whether offset 1 is no longer kept although later ones are.
-func (r *run) headGone(ctx context.Context, s bridge.Source, partition string) (bool, error) {
+// headGone reports whether offset 1 is no longer kept although later ones are, and the first
+// that is kept.
+func (r *run) headGone(ctx context.Context, s bridge.Source, partition string) (gone bool, first bridge.Position, err error) {
 	reader, err := retry(ctx, func() (bridge.Reader, error) {
 		return s.Open(ctx, partition, bridge.Start{After: bridge.OffsetPosition(0)})
 	})
 	var gap *bridge.GapError
 	if errors.As(err, &gap) {
-		return gap.Before.After(bridge.OffsetPosition(1)), nil
+		return gap.Before.After(bridge.OffsetPosition(1)), gap.Before, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("look at the beginning of %s: %w", partition, err)
+		return false, first, fmt.Errorf("look at the beginning of %s: %w", partition, err)
 	}
-	return false, reader.Close()
+	return false, first, reader.Close()
 }
 
 // takeTarget books one page, once the source was read up to the coordinates in it.
@@ -412,6 +429,7 @@ func (r *run) bookPlaced(a *passage, after bridge.Position, p *placed) {
 		r.Unknown[p.origin.Partition] = true
 		return
 	}
+	r.noteHoles(t, p, s.Index) // of what is out of scope, too
 	if !r.chosen(s) || !s.Start.IsZero() && !p.at.After(s.Start) {
 		return
 	}
@@ -476,9 +494,6 @@ func (r *run) occur(t *targetPart, s *sourcePart, w *window, p *placed) {
 		return
 	}
 	r.Suspects--
-	if top.IsZero() {
-		r.Lows[where] = p.at
-	}
 	r.firstHere(w, p)
 	r.afterChildren(t, s, p)
 }
