@@ -130,6 +130,10 @@ func (d *drill) judgeOne(o *outcome, w *drillWindow, src *item, copies []*item) 
 	for _, c := range own {
 		switch {
 		case c == best:
+		case c.content == src.content && !d.inPlace(src, c):
+			f := d.finding(Misrouted, src, c, nil)
+			f.Reason = "a copy in a partition where its key does not belong"
+			o.add(w.w, f)
 		case c.content == src.content:
 			repeats = append(repeats, c)
 		default:
@@ -230,6 +234,8 @@ func (d *drill) absent(src *item) Finding {
 		if d.expired(at) {
 			f.Class, f.Reason = Unverifiable, "the ledger says that it was stored, and the place has expired"
 		}
+	} else if f.Class == Missing && d.unledgered(src) {
+		f.Class, f.Reason, f.forgot = Unverifiable, "the ledger has forgotten the entries that may have spoken of it", true
 	}
 	return f
 }
@@ -303,20 +309,16 @@ func (d *drill) invented(o *outcome, list []*item) {
 	}
 }
 
-// judgeStrays are records without a coordinate: extra, unless the ledger intended such a
-// record once and its copy came late.
+// judgeStrays are records without a coordinate: extra, unless the ledger may have spoken of
+// them where it cannot be read.
 func (d *drill) judgeStrays(o *outcome) {
 	for at, c := range d.strays {
-		var f Finding
-		tagged := d.copies[d.tagOf[at]]
-		if len(tagged) > 0 {
-			s := d.r.Sources[tagged[0].Source]
-			f = d.finding(Rewind, nil, c, nil)
-			f.Source = Place{Partition: s.ID, Position: bridge.Position{Seq: tagged[0].Seq, Sub: tagged[0].Sub}}
-			f.Reason = "a copy of a put whose fate was unknown"
-		} else {
-			f = d.finding(Extra, nil, c, nil)
-			f.Reason = "it has no coordinate of this workflow's source"
+		f := d.finding(Extra, nil, c, nil)
+		f.Reason = "it has no coordinate of this workflow's source"
+		if d.noLedger != "" {
+			f.Class, f.Reason = Unread, d.noLedger
+		} else if class, reason := d.r.ledgerUnknown(at.Partition, c.place); reason != "" {
+			f.Class, f.Reason, f.forgot = class, reason, class == Unverifiable
 		}
 		o.add(nil, f)
 	}
@@ -333,7 +335,7 @@ func (d *drill) judgeRepeats(o *outcome, repeats []*item) {
 	}
 	for i := 0; i < len(repeats); {
 		j := i + 1
-		for j < len(repeats) && follows(repeats[j-1], repeats[j]) {
+		for j < len(repeats) && follows(repeats[j-1], repeats[j]) && !repeats[j-1].late && !repeats[j].late {
 			j++
 		}
 		src := d.source[coordOf(repeats[i].s.Index, repeats[i].at)]
@@ -341,9 +343,14 @@ func (d *drill) judgeRepeats(o *outcome, repeats []*item) {
 		if j-i > 1 {
 			class = Rewind
 		}
+		if repeats[i].late {
+			class = Rewind
+		}
 		f := d.finding(class, src, repeats[i], nil)
 		f.Records = int64(j - i)
-		if class == Rewind {
+		if repeats[i].late {
+			f.Reason = "a copy of a put that got no answer in its time"
+		} else if class == Rewind {
 			last := repeats[j-1]
 			f.Other = Place{Partition: last.t.ID, Position: last.place}
 			f.Reason = fmt.Sprintf("%d records stand there again in their order, up to %s", j-i, last.at)

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -29,6 +30,7 @@ type item struct {
 	ordinal int64 // counts the records that were read of the partition
 	right   bool
 	foreign bool
+	late    bool // a copy, of a put that got no answer in its time
 
 	key      uint64
 	cell     int
@@ -51,27 +53,30 @@ func (d *drillWindow) has(cell int) bool { return d.cells[cell/64]&(1<<(cell%64)
 
 // A drill re-reads chosen cells on both sides and joins them by coordinate.
 type drill struct {
-	r       *run
-	windows map[int][]*drillWindow // by source partition, in order
-	source  map[coord]*item
-	target  map[coord][]*item // in the order of reading
-	dead    map[coord]digest
-	strays  map[spot]*item
-	wanted  map[spot]bool // strays to look at again
-	spots   map[spot]ledgerSpot
-	copies  map[uint64][]coord              // what the ledger intended, by tag of key and value
-	placeOf map[coord]spot                  // where the ledger says that a record stands; made when needed
-	tagOf   map[spot]uint64                 // of strays
-	tags    map[uint64]bool                 // of all strays
-	doubts  map[uint64]bridge.Coordinate    // intents of whose fate the ledger does not speak
-	oldest  map[keyOfSource]bridge.Position // found on the target; made when needed
-	tail    bool                            // read the target on to its end, too
-	lost    map[*window]string              // why a window cannot be judged
-	unread  map[int]string                  // why a target partition cannot be read again
-	holes   map[int][]*hole                 // of target partitions, met by this drill
-	from    map[*window]bridge.Position     // where the source begins by now, if records of the window are gone
-	gone    map[*window]int64               // how many of them
-	noDead  string                          // why the dead letters cannot be read
+	r        *run
+	windows  map[int][]*drillWindow // by source partition, in order
+	source   map[coord]*item
+	target   map[coord][]*item // in the order of reading
+	dead     map[coord]digest
+	strays   map[spot]*item
+	wanted   map[spot]bool // strays to look at again
+	spots    map[spot]ledgerSpot
+	placeOf  map[coord]spot                  // where the ledger says that a record stands; made when needed
+	tags     map[uint64]bool                 // of strays
+	pending  []*pendingItem                  // records of which the ledger does not speak, with such a tag
+	open     doubts                          // intents of whose fate the ledger does not speak
+	late     doubts                          // intents whose record can land late, as a copy
+	head     bridge.Position                 // up to where the ledger has forgotten its entries
+	noLedger string                          // why it cannot be read
+	intents  map[keyOfSource]bridge.Position // the oldest of each chosen key in the entries that it kept
+	oldest   map[keyOfSource]bridge.Position // found on the target; made when needed
+	tail     bool                            // read the target on to its end, too
+	lost     map[*window]string              // why a window cannot be judged
+	unread   map[int]string                  // why a target partition cannot be read again
+	holes    map[int][]*hole                 // of target partitions, met by this drill
+	from     map[*window]bridge.Position     // where the source begins by now, if records of the window are gone
+	gone     map[*window]int64               // how many of them
+	noDead   string                          // why the dead letters cannot be read
 
 	mu sync.Mutex // guards what the readers of several partitions change
 }
@@ -79,7 +84,8 @@ type drill struct {
 // A ledgerSpot is what the ledger says of one place on the target.
 type ledgerSpot struct {
 	origin bridge.Coordinate
-	key    []byte
+	key    []byte // nil if it is not known
+	late   bool   // a copy
 }
 
 // drillPass looks at the windows' cells of one pass. With tail the target is read on to
@@ -88,15 +94,14 @@ func (r *run) drillPass(ctx context.Context, windows []*drillWindow, strays []st
 	d := &drill{
 		r: r, windows: map[int][]*drillWindow{}, source: map[coord]*item{}, target: map[coord][]*item{},
 		dead: map[coord]digest{}, strays: map[spot]*item{}, wanted: map[spot]bool{}, spots: map[spot]ledgerSpot{},
-		copies: map[uint64][]coord{}, tagOf: map[spot]uint64{}, tags: map[uint64]bool{}, tail: tail, lost: map[*window]string{},
+		tags: map[uint64]bool{}, open: doubts{}, late: doubts{}, intents: map[keyOfSource]bridge.Position{}, tail: tail, lost: map[*window]string{},
 		unread: map[int]string{}, holes: map[int][]*hole{}, from: map[*window]bridge.Position{}, gone: map[*window]int64{},
 	}
 	for _, w := range windows {
 		d.windows[w.s.Index] = append(d.windows[w.s.Index], w)
 	}
 	for _, s := range strays {
-		at := spotOf(r.Targets[s.Target].ID, s.Position)
-		d.wanted[at], d.tagOf[at], d.tags[s.Tag] = true, s.Tag, true
+		d.wanted[spotOf(r.Targets[s.Target].ID, s.Position)], d.tags[s.Tag] = true, true
 	}
 	for _, step := range []func(context.Context) error{
 		d.readLedger, func(ctx context.Context) error { return d.readTargets(ctx, strays) }, d.readSources, d.readDead,
@@ -124,13 +129,18 @@ func (d *drill) readLedger(ctx context.Context) error {
 		return nil
 	}
 	intents := openEntries{}
+	after := bridge.Position{}
 	_, err := retry(ctx, func() (struct{}, error) {
-		clear(intents)
-		for e, err := range d.r.v.Ledger.Read(ctx, bridge.Position{}) {
+		for e, err := range d.r.v.Ledger.Read(ctx, after) {
+			if head, gone := bridge.LedgerHead(err, after); gone {
+				after, d.head = head, head
+				return struct{}{}, fmt.Errorf("the ledger begins later: %w", bridge.ErrTransient)
+			}
 			if err != nil {
 				return struct{}{}, err
 			}
 			d.ledgerEntry(e, intents)
+			after = e.At
 		}
 		return struct{}{}, nil
 	})
@@ -138,41 +148,100 @@ func (d *drill) readLedger(ctx context.Context) error {
 		return fmt.Errorf("read the ledger again: %w", err)
 	}
 	if err != nil {
-		d.loseAll("the ledger cannot be read: " + err.Error())
+		d.noLedger = "the ledger cannot be read: " + err.Error()
+		d.loseAll(d.noLedger)
 	}
-	d.doubts = map[uint64]bridge.Coordinate{}
 	for intent := range intents.all {
-		d.doubts[intent.Digest] = intent.Origin
+		if d.concerns(intent) {
+			d.open.add(intent)
+		}
+	}
+	d.r.mu.Lock()
+	defer d.r.mu.Unlock()
+	if d.r.Join == nil {
+		return nil
+	}
+	for at, known := range d.r.Join.Resolved { // when the target was read
+		d.spots[at] = ledgerSpot{known.Origin, nil, known.Late}
+		if !d.open.remove(known.Digest, known.Origin) {
+			d.late.remove(known.Digest, known.Origin)
+		}
 	}
 	return nil
-}
-
-// resolve gives a record that no entry of the ledger speaks of the coordinate of an intent
-// whose fate is in doubt, if there is one for its key and value.
-func (d *drill) resolve(at spot, rec *bridge.Record) {
-	if len(d.doubts) == 0 {
-		return
-	}
-	tag := d.r.tagger.Digest(rec.Key, rec.Value)
-	if origin, ok := d.doubts[tag]; ok {
-		d.spots[at] = ledgerSpot{origin, append([]byte(nil), rec.Key...)}
-		delete(d.doubts, tag)
-	}
 }
 
 func (d *drill) ledgerEntry(e bridge.LedgerEntry, intents openEntries) {
 	for i := range e.Settled {
 		s := &e.Settled[i]
 		intent, ok := intents.settle(s)
-		if at := spotOf(s.Partition, s.Position); ok && s.Stored && (d.wanted[at] || d.chosen(intent)) {
-			d.spots[at] = ledgerSpot{intent.Origin, []byte(intent.Key)}
+		if !ok {
+			continue
+		}
+		at := spotOf(s.Partition, s.Position)
+		switch concerned := d.concerns(&intent); {
+		case s.Stored && (concerned || d.wanted[at]):
+			d.spots[at] = ledgerSpot{intent.Origin, []byte(intent.Key), false}
+		case s.Doubt && !s.Stored && concerned:
+			d.late.add(&intent)
 		}
 	}
-	intents.add(&e, func(i *bridge.Intent) bool { return len(d.wanted) > 0 || d.chosen(*i) })
+	intents.add(&e, func(i *bridge.Intent) bool { return len(d.wanted) > 0 || d.concerns(i) })
 	for i := range e.Intents {
-		intent := &e.Intents[i]
-		if s := d.r.sourceByID[intent.Origin.Partition]; s != nil && d.tags[intent.Digest] {
-			d.copies[intent.Digest] = append(d.copies[intent.Digest], coordOf(s.Index, intent.Origin.Position))
+		if intent := &e.Intents[i]; d.chosen(*intent) {
+			d.noteIntent(intent)
+		}
+	}
+}
+
+// concerns reports whether an intent is of a chosen cell, or like a stray that is looked at.
+func (d *drill) concerns(i *bridge.Intent) bool { return d.tags[i.Digest] || d.chosen(*i) }
+
+// noteIntent notes which intents the ledger begins with, where it has forgotten older ones.
+func (d *drill) noteIntent(i *bridge.Intent) {
+	s := d.r.sourceByID[i.Origin.Partition]
+	k := keyOfSource{s.Index, d.r.canon.keyHash([]byte(i.Key))}
+	if low, ok := d.intents[k]; !ok || low.After(i.Origin.Position) {
+		d.intents[k] = i.Origin.Position
+	}
+}
+
+// unledgered reports whether the ledger may have spoken of a record in entries that it has
+// forgotten: it speaks of no older one of the record's key, which kept its order.
+func (d *drill) unledgered(src *item) bool {
+	if d.r.v.Ledger == nil || d.head.IsZero() {
+		return false
+	}
+	low, ok := d.intents[keyOfSource{src.s.Index, src.key}]
+	return !ok || !src.at.After(low)
+}
+
+// A pendingItem is a record of which the ledger does not speak, and that can be one in doubt.
+type pendingItem struct {
+	placed
+	it *item
+}
+
+// resolve gives records of which the ledger does not speak the coordinates of intents that are
+// in doubt, as the run did when it read the target.
+func (d *drill) resolve() {
+	slices.SortFunc(d.pending, func(a, b *pendingItem) int {
+		return cmp.Or(a.position.Compare(b.position), cmp.Compare(a.it.t.Index, b.it.t.Index))
+	})
+	for _, p := range d.pending {
+		at := spotOf(p.it.t.ID, p.position)
+		origin, ok := d.open.take(p.tag)
+		if !ok {
+			origin, ok = d.late.take(p.tag)
+			p.it.late = ok
+		}
+		if !ok {
+			continue
+		}
+		delete(d.strays, at)
+		d.wanted[at] = false
+		if p.origin = origin; d.r.sourceByID[origin.Partition] != nil {
+			p.bind(d.r.canon)
+			d.keep(p.it, &p.placed, true)
 		}
 	}
 }

@@ -21,7 +21,9 @@ func (d *drill) readTargets(ctx context.Context, strays []stray) error {
 	for _, t := range d.r.targets() {
 		group.Go(func() error { return d.readPlaces(work, t, ranges[t.Index]) })
 	}
-	return group.Wait()
+	err := group.Wait()
+	d.resolve()
+	return err
 }
 
 func (d *drill) readPlaces(ctx context.Context, t *targetPart, list []span) error {
@@ -184,12 +186,7 @@ func (d *drill) scanFrom(ctx context.Context, src bridge.Source, partition strin
 // take keeps a record of the target if it belongs to a chosen cell or is a wanted stray.
 func (d *drill) take(dg *digester, t *targetPart, rec *bridge.Record, ordinal int64) {
 	at := spotOf(t.ID, rec.Position)
-	d.mu.Lock()
-	if _, ok := d.spots[at]; !ok {
-		d.resolve(at, rec)
-	}
 	known, ok := d.spots[at]
-	d.mu.Unlock()
 	if ok {
 		rec.Origin = known.origin
 	}
@@ -198,7 +195,7 @@ func (d *drill) take(dg *digester, t *targetPart, rec *bridge.Record, ordinal in
 		return
 	}
 	it := &item{
-		t: t, place: rec.Position.Clone(), ordinal: ordinal, right: p.right, foreign: p.foreign,
+		t: t, place: rec.Position.Clone(), ordinal: ordinal, right: p.right, foreign: p.foreign, late: known.late,
 		key: p.key, cell: p.cell, content: p.content, size: p.size, time: rec.Time, fields: dg.fields(rec.Key, rec),
 	}
 	d.mu.Lock()
@@ -207,25 +204,33 @@ func (d *drill) take(dg *digester, t *targetPart, rec *bridge.Record, ordinal in
 		if d.wanted[at] {
 			d.strays[at] = it
 		}
+		if d.r.v.Ledger != nil && len(d.open[p.tag])+len(d.late[p.tag]) > 0 {
+			p.position = it.place
+			d.pending = append(d.pending, &pendingItem{p, it})
+		}
 		return
 	}
+	d.keep(it, &p, ok && known.key != nil && d.r.canon.cell(known.key) != p.cell)
+}
+
+// keep keeps a record with a coordinate if it is of a chosen cell, or, with another key than
+// the mirror wrote, if it is of a chosen window. The lock is held.
+func (d *drill) keep(it *item, p *placed, anyCell bool) {
 	s := d.r.sourceByID[p.origin.Partition]
 	if s == nil {
 		return
 	}
 	it.s, it.at = s, p.origin.Position.Clone()
-	if list := d.holes[t.Index]; len(list) > 0 && !p.foreign {
+	if list := d.holes[it.t.Index]; len(list) > 0 && !p.foreign {
 		list[len(list)-1].note(s.Index, it.at, d.r.keyed)
 	}
 	if s.headless && s.First.After(it.at) {
 		return // older than the scope
 	}
-	w := d.window(s.Index, it.at)
-	if w == nil || !w.has(p.cell) && !(ok && w.has(d.r.canon.cell(known.key))) {
-		return
+	if w := d.window(s.Index, it.at); w != nil && (anyCell || w.has(p.cell)) {
+		c := coordOf(s.Index, it.at)
+		d.target[c] = append(d.target[c], it)
 	}
-	c := coordOf(s.Index, it.at)
-	d.target[c] = append(d.target[c], it)
 }
 
 // readSources reads the chosen windows of the source, its partitions side by side: the chosen

@@ -113,6 +113,9 @@ func (r *run) judge(ctx context.Context, windows []*drillWindow) error {
 		if s.f.hole != nil {
 			r.uncovered(s.f.hole.uncovered(s.f.in))
 		}
+		if s.f.forgot && r.Join != nil {
+			r.uncovered(Uncovered{Side: "ledger", Through: r.Join.Head, Class: Unverifiable, Counted: true, Reason: "it has forgotten its oldest entries"})
+		}
 		if u := open[s.w]; !s.f.open() || s.w == nil {
 			continue
 		} else if u == nil || s.f.Source.Position.After(u.Through) {

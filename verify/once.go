@@ -41,6 +41,9 @@ func (r *run) once(ctx context.Context) error {
 		}
 	}
 	if r.Phase == phaseJudge {
+		r.mu.Lock()
+		r.checkKeymap()
+		r.mu.Unlock()
 		if err := r.judge(ctx, r.closedWindows(time.Time{})); err != nil {
 			return err
 		}

@@ -231,6 +231,7 @@ type Finding struct {
 	change tally  // of what counted as a first occurrence, had it been right before
 	hole   *hole  // of the target, because of which it cannot be verified
 	in     string // the target partition of the hole
+	forgot bool   // it cannot be verified because the ledger has forgotten entries
 }
 
 // A Place is where a record stands on one side.

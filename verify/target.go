@@ -208,7 +208,7 @@ func (r *run) place(d *digester, t *targetPart, rec *bridge.Record) placed {
 	p.key = d.keyHash(rec.Key)
 	p.cell = cellOf(p.key)
 	p.content, p.size = d.of(rec.Key, &own)
-	p.right, p.slot = r.placedRight(d, t, rec.Key)
+	p.right, p.slot = r.placedRight(d, t, rec, p.origin.Partition)
 	if p.origin.IsZero() {
 		p.tag = r.tagger.Digest(rec.Key, rec.Value)
 	} else {
@@ -223,14 +223,14 @@ func (p *placed) bind(c *canon) {
 	p.digest = c.bind(p.content, p.origin.Partition, p.at)
 }
 
-// placedRight reports whether a key belongs into the partition, and the first bits of the
-// hash that says so, if it is one.
-func (r *run) placedRight(d *digester, t *targetPart, key []byte) (right bool, slot uint16) {
+// placedRight reports whether a record that came from a source partition belongs into one of
+// the target, and the first bits of the hash that says so, if it is one.
+func (r *run) placedRight(d *digester, t *targetPart, rec *bridge.Record, origin string) (right bool, slot uint16) {
 	if r.keyed {
-		sum := md5.Sum(key)
+		sum := md5.Sum(rec.Key)
 		return t.hash.holds(&sum), binary.BigEndian.Uint16(sum[:])
 	}
-	d.asked.Key = key
+	d.asked.Key, d.asked.Value, d.asked.Partition = rec.Key, rec.Value, origin
 	route, err := r.v.Keys.Route(&d.asked)
 	return err != nil || route.Partition == "" || route.Partition == t.ID, 0
 }
@@ -404,6 +404,9 @@ func (t *targetPart) count(p *placed) {
 
 // stray keeps a record that no coordinate leads to. The lock is held.
 func (r *run) stray(t *targetPart, after bridge.Position, p *placed) {
+	if r.v.Ledger != nil && !r.v.Select.From.IsZero() && p.time.Before(r.v.Select.From) {
+		return // older than all that is in scope
+	}
 	t.count(p)
 	r.Foreign++
 	if r.v.Natives {
@@ -571,9 +574,12 @@ func (r *run) occurByBit(t *targetPart, s *sourcePart, w *window, p *placed) {
 // late is a record of a window that was judged and let go: it was there before. The lock
 // is held.
 func (r *run) late(t *targetPart, s *sourcePart, w *window, p *placed) {
-	w.Repeats.add(p.digest, p.size)
+	class := Duplicate
+	if w.Repeats.add(p.digest, p.size); !p.right {
+		class = Misrouted
+	}
 	r.find(Finding{
-		Class: Duplicate, Source: Place{Partition: s.ID, Position: p.at}, Target: Place{Partition: t.ID, Position: p.position.Clone()},
+		Class: class, Source: Place{Partition: s.ID, Position: p.at}, Target: Place{Partition: t.ID, Position: p.position.Clone()},
 		Key: keyText(p.key), Records: 1, First: time.Now().UTC(), Confirmed: time.Now().UTC(),
 		Reason: "its window was judged before; not compared",
 	}, w)
