@@ -124,6 +124,9 @@ func (r *run) windows(res *Result) {
 		w := r.contentWindow()
 		res.Windows = append(res.Windows, w)
 		res.cover(w)
+		if w.Verdict == Inconclusive {
+			res.open = w.Source.Count
+		}
 		res.Totals.Repeats, res.Totals.TargetFirsts = r.All.Copies, w.Source.Count-w.Findings.Missing
 		return
 	}
@@ -134,8 +137,9 @@ func (r *run) windows(res *Result) {
 				Source: w.Source.sum(), Firsts: w.Firsts.sum(), DeadLetters: w.Dead.sum(), Dropped: w.Dropped, Repeats: w.Repeats.sum(),
 				Cells: w.Cell, Drilled: w.Drilled, Findings: w.Found, Verdict: w.Verdict, Reason: w.Reason,
 			}
-			if !w.Done {
+			if res.open += w.Open; !w.Done {
 				v.Verdict, v.Reason = Inconclusive, "not judged yet"
+				res.open += w.Source.N
 			}
 			res.Windows = append(res.Windows, v)
 			res.cover(v)
@@ -153,7 +157,6 @@ func (res *Result) cover(w Window) {
 		res.Coverage.Inconsistent++
 	default:
 		res.Coverage.Inconclusive++
-		res.open += w.Source.Count
 	}
 	res.Algorithm.Cells += int64(w.Cells)
 	res.Algorithm.Drilled += int64(w.Drilled)
@@ -171,6 +174,7 @@ func (res *Result) cover(w Window) {
 // count adds up what the windows say, and the rest.
 func (r *run) count(res *Result) {
 	res.Findings.merge(r.Loose)
+	res.Findings.merge(r.unjudged())
 	for c, n := range r.Overflow {
 		res.Findings.add(c, n)
 	}

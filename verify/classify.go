@@ -15,6 +15,13 @@ type outcome struct {
 	windows  []*window // of each finding, nil if it has none
 	// left is, by window and cell, source minus first occurrences minus dead letters.
 	left map[*window]map[int]tally
+	// repeats are, by window, what is there again.
+	repeats map[*window]tally
+}
+
+// byPlace is the order of the target.
+func byPlace(a, b *item) int {
+	return cmp.Or(cmp.Compare(a.t.Index, b.t.Index), a.place.Compare(b.place))
 }
 
 func (o *outcome) add(w *window, f Finding) {
@@ -28,7 +35,10 @@ func (o *outcome) add(w *window, f Finding) {
 
 // judge joins both sides by coordinate. The run's lock is held.
 func (d *drill) judge() *outcome {
-	o := &outcome{left: map[*window]map[int]tally{}}
+	o := &outcome{left: map[*window]map[int]tally{}, repeats: map[*window]tally{}}
+	for _, list := range d.target {
+		slices.SortFunc(list, byPlace)
+	}
 	firsts := map[coord]*item{}
 	var repeats []*item
 	for c, src := range d.source {
@@ -120,6 +130,10 @@ func (d *drill) judgeOne(o *outcome, w *drillWindow, src *item, copies []*item) 
 	for _, c := range own {
 		switch {
 		case c == best:
+		case c.content == src.content && !d.inPlace(src, c):
+			f := d.finding(Misrouted, src, c, nil)
+			f.Reason = "a copy in a partition where its key does not belong"
+			o.add(w.w, f)
 		case c.content == src.content:
 			repeats = append(repeats, c)
 		default:
@@ -193,14 +207,21 @@ func (d *drill) absent(src *item) Finding {
 		f.Class, f.Reason = Unread, "it may be among the dead letters, which cannot be read"
 		return f
 	}
+	if d.noDead != "" {
+		f.Class, f.Reason = Unread, d.noDead
+		return f
+	}
 	for _, t := range r.Targets {
-		here := t.ID == src.expected || r.keyed && t.hash.holdsKey(src.raw)
-		switch {
-		case !here:
+		if !d.belongs(t, src) {
+			continue
+		}
+		switch h := d.holeOf(t, src.s.Index, src.at); {
 		case t.Lost != "":
 			f.Class, f.Reason = Unread, "target partition "+t.ID+" was not read to its end"
-		case t.HeadLost && d.beforeLow(t, src):
-			f.Class, f.Reason = Unverifiable, "it may have stood among the oldest records of target partition "+t.ID+", which are gone"
+		case d.unread[t.Index] != "":
+			f.Class, f.Reason = Unread, d.unread[t.Index]
+		case h != nil && r.v.Ledger == nil:
+			f.Class, f.Reason, f.hole, f.in = Unverifiable, h.reason(t.ID), h, t.ID
 		}
 	}
 	if r.v.Ledger == nil && f.Class == Missing {
@@ -213,15 +234,35 @@ func (d *drill) absent(src *item) Finding {
 		if d.expired(at) {
 			f.Class, f.Reason = Unverifiable, "the ledger says that it was stored, and the place has expired"
 		}
+	} else if f.Class == Missing && d.unledgered(src) {
+		f.Class, f.Reason, f.forgot = Unverifiable, "the ledger has forgotten the entries that may have spoken of it", true
 	}
 	return f
 }
 
-// beforeLow reports whether a record would stand before all that was seen of its source
-// partition.
-func (d *drill) beforeLow(t *targetPart, src *item) bool {
-	low, ok := d.r.Lows[pair{t.Index, src.s.Index}]
-	return !ok || low.After(src.at)
+// belongs reports whether a record of the source should stand in a target partition.
+func (d *drill) belongs(t *targetPart, src *item) bool {
+	if d.r.keyed {
+		return t.hash.holdsKey(src.raw)
+	}
+	return src.expected == "" || src.expected == t.ID
+}
+
+// begins reports whether a record that stands behind later ones of its key may be a copy, whose
+// first occurrence nobody can read any more.
+func (d *drill) begins(src, c *item) (reason string, h *hole) {
+	if h := d.holeOf(c.t, c.s.Index, c.at); h != nil {
+		return h.reason(c.t.ID), h
+	}
+	if d.r.v.Ledger == nil {
+		if shard, may := d.mayHaveExpired(src); may {
+			return "it may have stood before the oldest records that " + shard + " still has", nil
+		}
+	}
+	if at, ok := d.ledgered(src); ok && d.expired(at) {
+		return "the ledger says that it was stored, and the place has expired", nil
+	}
+	return "", nil
 }
 
 // ledgered is where the ledger says that a record stands.
@@ -242,15 +283,23 @@ func (d *drill) ledgered(src *item) (spot, bool) {
 func (d *drill) expired(at spot) bool {
 	t := d.r.targetByID[at.Partition]
 	p, err := bridge.ParsePosition(at.Seq)
-	return t == nil || err == nil && (t.First.IsZero() || t.First.After(p))
+	if t == nil || err == nil && (t.First.IsZero() || t.First.After(p)) {
+		return true
+	}
+	for _, h := range append(slices.Clone(t.Holes), d.holes[t.Index]...) {
+		if p.After(h.After) && (h.Before.IsZero() || h.Before.After(p)) {
+			return true
+		}
+	}
+	return false
 }
 
 // invented are records with a coordinate at which the source has nothing.
 func (d *drill) invented(o *outcome, list []*item) {
 	for _, c := range list {
 		w := d.window(c.s.Index, c.at)
-		if reason := d.lost[w.w]; reason != "" {
-			continue
+		if from, forgot := d.from[w.w]; forgot && (from.IsZero() || from.After(c.at)) {
+			continue // the source may have held it
 		}
 		f := d.finding(Extra, nil, c, nil)
 		if d.r.v.Compacted {
@@ -260,20 +309,16 @@ func (d *drill) invented(o *outcome, list []*item) {
 	}
 }
 
-// judgeStrays are records without a coordinate: extra, unless the ledger intended such a
-// record once and its copy came late.
+// judgeStrays are records without a coordinate: extra, unless the ledger may have spoken of
+// them where it cannot be read.
 func (d *drill) judgeStrays(o *outcome) {
 	for at, c := range d.strays {
-		var f Finding
-		tagged := d.copies[d.tagOf[at]]
-		if len(tagged) > 0 {
-			s := d.r.Sources[tagged[0].Source]
-			f = d.finding(Rewind, nil, c, nil)
-			f.Source = Place{Partition: s.ID, Position: bridge.Position{Seq: tagged[0].Seq, Sub: tagged[0].Sub}}
-			f.Reason = "a copy of a put whose fate was unknown"
-		} else {
-			f = d.finding(Extra, nil, c, nil)
-			f.Reason = "it has no coordinate of this workflow's source"
+		f := d.finding(Extra, nil, c, nil)
+		f.Reason = "it has no coordinate of this workflow's source"
+		if d.noLedger != "" {
+			f.Class, f.Reason = Unread, d.noLedger
+		} else if class, reason := d.r.ledgerUnknown(at.Partition, c.place); reason != "" {
+			f.Class, f.Reason, f.forgot = class, reason, class == Unverifiable
 		}
 		o.add(nil, f)
 	}
@@ -281,12 +326,16 @@ func (d *drill) judgeStrays(o *outcome) {
 
 // judgeRepeats tells single duplicates from runs that stand there again in their order.
 func (d *drill) judgeRepeats(o *outcome, repeats []*item) {
-	slices.SortFunc(repeats, func(a, b *item) int {
-		return cmp.Or(cmp.Compare(a.t.Index, b.t.Index), a.place.Compare(b.place))
-	})
+	slices.SortFunc(repeats, byPlace)
+	for _, c := range repeats {
+		w := d.window(c.s.Index, c.at).w
+		t := o.repeats[w]
+		t.add(d.bound(c), c.size)
+		o.repeats[w] = t
+	}
 	for i := 0; i < len(repeats); {
 		j := i + 1
-		for j < len(repeats) && follows(repeats[j-1], repeats[j]) {
+		for j < len(repeats) && follows(repeats[j-1], repeats[j]) && !repeats[j-1].late && !repeats[j].late {
 			j++
 		}
 		src := d.source[coordOf(repeats[i].s.Index, repeats[i].at)]
@@ -294,9 +343,14 @@ func (d *drill) judgeRepeats(o *outcome, repeats []*item) {
 		if j-i > 1 {
 			class = Rewind
 		}
+		if repeats[i].late {
+			class = Rewind
+		}
 		f := d.finding(class, src, repeats[i], nil)
 		f.Records = int64(j - i)
-		if class == Rewind {
+		if repeats[i].late {
+			f.Reason = "a copy of a put that got no answer in its time"
+		} else if class == Rewind {
 			last := repeats[j-1]
 			f.Other = Place{Partition: last.t.ID, Position: last.place}
 			f.Reason = fmt.Sprintf("%d records stand there again in their order, up to %s", j-i, last.at)
@@ -319,25 +373,39 @@ func (d *drill) judgeOrder(o *outcome, firsts map[coord]*item) {
 		byKey[src.key] = append(byKey[src.key], f)
 	}
 	for _, list := range byKey {
-		slices.SortFunc(list, func(a, b *item) int {
-			return cmp.Or(cmp.Compare(a.t.Index, b.t.Index), a.place.Compare(b.place))
-		})
+		slices.SortFunc(list, byPlace)
 		d.judgeKey(o, list)
 	}
 }
 
 // judgeKey reports each record that stands behind one that came later on the source.
 func (d *drill) judgeKey(o *outcome, list []*item) {
+	d.r.overtaken(list, func(c, by *item) {
+		src := d.source[coordOf(c.s.Index, c.at)]
+		f := d.finding(Reordered, src, c, nil)
+		f.Other = Place{Partition: by.s.ID, Position: by.at}
+		if reason, h := d.begins(src, c); reason != "" {
+			f.Class, f.Reason, f.hole, f.in = Unverifiable, "it stands behind later records of its key, and "+reason, h, c.t.ID
+		}
+		o.add(d.window(c.s.Index, c.at).w, f)
+	})
+}
+
+// overtaken calls fn for each record of a key that stands behind one that came later on the
+// source. The list is in the order of the target. The one that overtook is of the record's
+// own source partition, if there is one, else of its first descendant that has one.
+func (r *run) overtaken(list []*item, fn func(c, by *item)) {
 	tops := map[int]*item{} // by source partition
-	for _, c := range list {
-		for i, top := range tops {
-			later := i == c.s.Index && top.at.After(c.at) || d.r.Sources[i].ancestors[c.s.Index]
-			if !later || !d.r.keyed && top.t != c.t {
+	for n, c := range list {
+		if n > 0 && !r.keyed && list[n-1].t != c.t {
+			clear(tops) // the order of two partitions of a topic is not known
+		}
+		for _, i := range append([]int{c.s.Index}, c.s.descendants...) {
+			top := tops[i]
+			if top == nil || i == c.s.Index && !top.at.After(c.at) {
 				continue
 			}
-			f := d.finding(Reordered, d.source[coordOf(c.s.Index, c.at)], c, nil)
-			f.Other = Place{Partition: top.s.ID, Position: top.at}
-			o.add(d.window(c.s.Index, c.at).w, f)
+			fn(c, top)
 			break
 		}
 		if top := tops[c.s.Index]; top == nil || c.at.After(top.at) {

@@ -24,6 +24,7 @@ type line struct {
 	native  bool // without any coordinate
 	dropped bool // it is not written; a ledger goes on saying that it was
 	copyOf  bool // a ledger knows nothing of it
+	late    bool // but that it was in doubt
 	dead    bool // it goes to the dead letters
 	taken   bool // a damage that concerns two lines has it already
 	place   verify.Place
@@ -37,6 +38,7 @@ type copier struct {
 	byKey  map[string][]*line
 	stamp  *bridge.Stamp
 	ledger bool // the target's records carry nothing: a ledger does
+	log    *memstream.Log
 	dead   letters
 	// pending are the results of the entry that is being filled.
 	pending []bridge.Settled
@@ -127,8 +129,8 @@ func (c *copier) put(s *memstream.Stream, lines []*line, recs []bridge.Record) {
 // writeLedger says of each line where it stands, in batches as a sink does: what was
 // intended, and later what came of it. Of what was dropped it says a place, too.
 func (c *copier) writeLedger(ctx context.Context, out []*line) verify.LedgerReader {
-	log := memstream.NewLog(nil)
-	w := log.Open()
+	c.log = memstream.NewLog(nil)
+	w := c.log.Open()
 	tagger := bridge.NewTagger(workflowKey, "digest")
 	taken := map[string]bool{}
 	low := map[string]verify.Place{}
@@ -141,6 +143,18 @@ func (c *copier) writeLedger(ctx context.Context, out []*line) verify.LedgerRead
 	var settled []bridge.Settled
 	var e bridge.LedgerEntry
 	keys := map[string]bool{}
+	for _, l := range c.lines { // puts that got no answer in their time
+		if l.late {
+			settled = append(settled, bridge.Settled{Index: len(e.Intents), Doubt: true})
+			e.Intents = append(e.Intents, bridge.Intent{Origin: l.rec.Origin, Key: string(c.keyOf(l)), Time: l.rec.Time, Digest: tagger.Digest(c.keyOf(l), l.value)})
+		}
+	}
+	at, err := w.Append(ctx, e)
+	check(c.w.t, err)
+	for i := range settled {
+		settled[i].Entry = at
+	}
+	e = bridge.LedgerEntry{}
 	flush := func() {
 		clear(keys)
 		c.w.rng.Shuffle(len(settled), func(i, j int) { settled[i], settled[j] = settled[j], settled[i] })

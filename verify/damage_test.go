@@ -14,8 +14,8 @@ import (
 type damage struct {
 	name string
 	// kafka and ledger: the format carries it only there.
-	kafka, noLedger bool
-	do              func(c *copier, own []*line, i int) []truth
+	kafka, noLedger, onlyLedger bool
+	do                          func(c *copier, own []*line, i int) []truth
 }
 
 // index is where a line is in the copy.
@@ -76,7 +76,32 @@ var damages = []damage{
 	{name: "duplicate", do: func(c *copier, own []*line, i int) []truth {
 		d := again(own[i])
 		c.insert(c.index(own[i])+1+c.w.rng.IntN(len(c.lines)-c.index(own[i])), d)
+		if c.ledger { // which knows nothing of it: somebody put it
+			return []truth{{class: verify.Extra, at: d}}
+		}
 		return one(verify.Duplicate, own[i], d)
+	}},
+	{name: "late copy", onlyLedger: true, do: func(c *copier, own []*line, i int) []truth {
+		d := again(own[i])
+		d.late = true
+		c.insert(c.index(own[i])+1+c.w.rng.IntN(len(c.lines)-c.index(own[i])), d)
+		return one(verify.Duplicate, own[i], d)
+	}},
+	{name: "late copy, and another by hand", onlyLedger: true, do: func(c *copier, own []*line, i int) []truth {
+		d, e := again(own[i]), again(own[i])
+		d.late = true
+		c.insert(c.index(own[i])+1, d)
+		c.insert(c.index(d)+1+c.w.rng.IntN(len(c.lines)-c.index(d)), e)
+		return append(one(verify.Duplicate, own[i], d), truth{class: verify.Extra, at: e})
+	}},
+	{name: "copy in a wrong partition", kafka: true, do: func(c *copier, own []*line, i int) []truth {
+		d := again(own[i])
+		d.rec.Partition = fmt.Sprint(c.w.rng.IntN(c.parts))
+		if d.rec.Partition == own[i].rec.Partition {
+			return nil
+		}
+		c.insert(c.index(own[i])+c.w.rng.IntN(2), d)
+		return one(verify.Misrouted, own[i], d)
 	}},
 	{name: "swap two of a key", do: func(c *copier, own []*line, i int) []truth {
 		if i+1 == len(own) || own[i].was.Partition != own[i+1].was.Partition {

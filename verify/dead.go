@@ -85,6 +85,6 @@ func (d *drill) readDead(ctx context.Context) error {
 	if err == nil || ctx.Err() != nil || final(err) {
 		return err
 	}
-	d.loseAll("the dead letters cannot be read: " + err.Error())
+	d.noDead = "it may be among the dead letters, which cannot be read again: " + err.Error()
 	return nil
 }

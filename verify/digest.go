@@ -84,7 +84,7 @@ func appendHeaders(b []byte, headers []bridge.Header) []byte {
 	return b
 }
 
-// A digester holds the buffer of one goroutine, and a record with a key and nothing else, to
+// A digester holds the buffer of one goroutine, and a record with what a keymap looks at, to
 // ask where it belongs.
 type digester struct {
 	*canon

@@ -142,7 +142,7 @@ func (e *explaining) ledger(ctx context.Context) error {
 			s := &entry.Settled[i]
 			intent, ok := intents.settle(s)
 			if ok && s.Stored {
-				e.drill.spots[spotOf(s.Partition, s.Position)] = ledgerSpot{intent.Origin, []byte(intent.Key)}
+				e.drill.spots[spotOf(s.Partition, s.Position)] = ledgerSpot{intent.Origin, []byte(intent.Key), false}
 				e.note(intent.Origin, "the ledger says that it stands at "+s.Partition+":"+s.Position.String())
 			}
 		}

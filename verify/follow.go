@@ -89,6 +89,7 @@ func (r *run) judgeDue(ctx context.Context) error {
 	}
 	due := r.due()
 	r.mu.Lock()
+	r.checkKeymap()
 	strays := len(r.Strays)
 	r.mu.Unlock()
 	if len(due) == 0 && strays == 0 {

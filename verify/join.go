@@ -33,8 +33,23 @@ type joinState struct {
 	Early   map[string][]early
 	Waiting int
 	Lost    bool // the ledger could not be read to its end
+	// Late are intents whose record was not found in its time, and can still land: a copy.
+	Late doubts
+	// Resolved are the records that were found to be of an intent in doubt.
+	Resolved map[spot]resolved
+	// Head is up to where the ledger has forgotten its entries, and Known, by partition of the
+	// target, the first place that the kept ones speak of. What stands before that is unknown.
+	Head  bridge.Position
+	Known map[string]bridge.Position
 	// SeenAt: all that the ledger said before was read on the target.
 	SeenAt time.Time
+}
+
+// A resolved is whose record stands at a place of which the ledger does not speak.
+type resolved struct {
+	Origin bridge.Coordinate
+	Digest uint64
+	Late   bool
 }
 
 // An early record waits for its ledger entry.
@@ -60,7 +75,7 @@ const (
 )
 
 func newJoin() *joinState {
-	return &joinState{Intents: openEntries{}, Stored: map[string]*spoken{}, Early: map[string][]early{}}
+	return &joinState{Intents: openEntries{}, Stored: map[string]*spoken{}, Early: map[string][]early{}, Late: doubts{}, Known: map[string]bridge.Position{}}
 }
 
 // take books one ledger entry, and returns how many results it had.
@@ -68,10 +83,21 @@ func (j *joinState) take(e bridge.LedgerEntry) (n int) {
 	for i := range e.Settled {
 		s := &e.Settled[i]
 		intent, ok := j.Intents.settle(s)
+		if ok && s.Doubt && !s.Stored {
+			if j.Late == nil { // in a run of an earlier version
+				j.Late = doubts{}
+			}
+			j.Late.add(&intent)
+		}
 		if !ok || !s.Stored {
 			continue
 		}
 		n++
+		if !j.Head.IsZero() {
+			if known, ok := j.Known[s.Partition]; !ok || known.After(s.Position) {
+				j.Known[s.Partition] = s.Position.Clone()
+			}
+		}
 		j.speak(s.Partition, s.Position, intent.Origin)
 	}
 	j.Intents.add(&e, nil)
@@ -114,6 +140,11 @@ func (r *run) readPiece(ctx context.Context) (end bool, err error) {
 			r.entries, anew = &entries{next, stop}, true
 		}
 		e, err, ok := r.entries.next()
+		if head, gone := bridge.LedgerHead(err, r.Join.Read); gone {
+			r.closeLedger()
+			r.ledgerBegins(head)
+			continue
+		}
 		if err != nil || !ok {
 			r.closeLedger()
 			if err != nil || anew {
@@ -151,9 +182,9 @@ func (r *run) readByLedger(ctx context.Context) error {
 	err := r.inStep(ctx)
 	r.closeLedger()
 	for _, t := range r.targets() {
-		if t.reader != nil {
-			err = errors.Join(err, t.reader.Close())
-			t.reader = nil
+		if t.walk != nil {
+			err = errors.Join(err, t.walk.close())
+			t.walk = nil
 		}
 	}
 	return err
@@ -200,6 +231,30 @@ func (r *run) targetDue() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return !r.until.IsZero() && !r.v.Continuous
+}
+
+// ledgerBegins notes that the ledger has forgotten its entries up to a position. What it spoke
+// of before is kept; a place of which it does not speak may have been in those entries.
+func (r *run) ledgerBegins(head bridge.Position) {
+	r.v.Logger.Warn("the ledger has forgotten its oldest entries", "through", head.String())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.Join.Read, r.Join.Head, r.Join.Known = head, head, map[string]bridge.Position{}
+}
+
+// ledgerUnknown says why the ledger may have spoken of a place of the target of which it does
+// not speak; empty if it would speak of it.
+func (r *run) ledgerUnknown(partition string, at bridge.Position) (Class, string) {
+	if r.v.Ledger == nil || r.Join == nil {
+		return "", ""
+	}
+	if r.Join.Lost {
+		return Unread, "the ledger cannot be read"
+	}
+	if known, ok := r.Join.Known[partition]; !r.Join.Head.IsZero() && (!ok || known.After(at)) {
+		return Unverifiable, "the ledger has forgotten the entries that may have spoken of it"
+	}
+	return "", ""
 }
 
 func (r *run) ledgerLost(err error) {
@@ -324,17 +379,25 @@ func (r *run) prune() {
 }
 
 // resolve gives records that wait the coordinates of intents of whose fate the ledger does
-// not speak: a mirror that was killed could not say it. At most one record a key is in such
-// doubt, and key and value tell which. The lock is held.
+// not speak, since a mirror that was killed could not say it, and then those of intents that
+// were put again before their first call landed: those are copies. At most one record a key is
+// in such doubt, and key and value tell which. The lock is held.
 func (r *run) resolve() {
-	doubts := map[uint64]bridge.Coordinate{}
+	open, late := doubts{}, r.Join.Late.clone()
+	r.Join.Resolved = map[spot]resolved{}
 	for intent := range r.Join.Intents.all {
-		doubts[intent.Digest] = intent.Origin
+		open.add(intent)
 	}
 	for _, e := range r.waiting() {
-		if origin, ok := doubts[e.Tag]; ok {
-			r.Join.speak(r.Targets[e.Target].ID, e.Position, origin)
-			delete(doubts, e.Tag)
+		origin, ok := open.take(e.Tag)
+		copied := false
+		if !ok {
+			origin, ok = late.take(e.Tag)
+			copied = ok
+		}
+		if id := r.Targets[e.Target].ID; ok {
+			r.Join.speak(id, e.Position, origin)
+			r.Join.Resolved[spotOf(id, e.Position)] = resolved{origin, e.Tag, copied}
 		}
 	}
 }
@@ -405,21 +468,15 @@ func (r *run) readShard(ctx context.Context, t *targetPart, to bridge.Position, 
 }
 
 func (r *run) readShardTo(ctx context.Context, t *targetPart, to bridge.Position, last bool) error {
-	if t.reader == nil {
-		reader, err := retry(ctx, func() (bridge.Reader, error) {
-			return r.v.Target.Open(ctx, t.ID, bridge.Start{After: t.Through, Tip: t.SeenAt})
-		})
-		if err != nil {
-			return fmt.Errorf("open %s: %w", t.ID, err)
-		}
-		t.reader = reader
+	if t.walk == nil {
+		t.walk = r.walkTarget(t)
 	}
 	began := time.Now()
 	d := r.canon.digester()
 	for {
-		b, err := r.readOn(ctx, t.reader, &t.pace)
+		b, err := r.nextOfTarget(ctx, t, t.walk)
 		if err != nil {
-			return fmt.Errorf("read %s: %w", t.ID, err)
+			return err
 		}
 		r.attach(t, b.Records)
 		if err := r.takeTarget(ctx, d, t, b); err != nil {

@@ -15,17 +15,15 @@ const (
 	maxFindings = 1 << 18
 )
 
-// A seenKey tells one difference from another, from pass to pass.
+// A seenKey tells one difference from another, from pass to pass. Other is no part of it:
+// which record overtook another, and how long a rewind is, can change while records arrive.
 type seenKey struct {
-	class         Class
-	source        Place
-	target, other spot
+	class          Class
+	source, target spot
 }
 
 func keyOf(f *Finding) seenKey {
-	k := seenKey{class: f.Class, target: spotOf(f.Target.Partition, f.Target.Position), other: spotOf(f.Other.Partition, f.Other.Position)}
-	k.source = Place{Partition: f.Source.Partition, Position: f.Source.Position}
-	return k
+	return seenKey{f.Class, spotOf(f.Source.Partition, f.Source.Position), spotOf(f.Target.Partition, f.Target.Position)}
 }
 
 // A sighting is one difference of a pass.
@@ -41,11 +39,21 @@ type excess struct {
 
 // A pass is all that one look at the suspect cells showed.
 type pass struct {
-	most int // that are held in seen
-	seen map[seenKey]sighting
-	more map[excess]int64 // beyond maxFindings
-	left map[*window]map[int]tally
-	lost map[*window]string // why a window cannot be judged; nil stands for what has none
+	most  int // that are held in seen
+	seen  map[seenKey]sighting
+	order []seenKey        // of seen, the same at every look
+	more  map[excess]int64 // beyond maxFindings
+	left  map[*window]map[int]tally
+	lost  map[*window]string // why a window cannot be judged
+	gone  map[*window]int64  // how many of its records the source has forgotten
+	// repeats are, by window, what is there again.
+	repeats map[*window]tally
+}
+
+// newPass is a pass that holds at most so many differences one by one.
+func newPass(most int) *pass {
+	return &pass{most: most, seen: map[seenKey]sighting{}, more: map[excess]int64{}, left: map[*window]map[int]tally{}, lost: map[*window]string{},
+		gone: map[*window]int64{}, repeats: map[*window]tally{}}
 }
 
 // closedWindows are the windows that can be judged: all if closed is zero, else those
@@ -83,7 +91,7 @@ func (r *run) judge(ctx context.Context, windows []*drillWindow) error {
 	}
 	strays := r.Strays
 	r.mu.Unlock()
-	confirmed, last := []sighting(nil), &pass{}
+	confirmed, last := []sighting(nil), newPass(0)
 	if len(bad) > 0 || len(strays) > 0 {
 		var err error
 		confirmed, last, err = r.confirm(ctx, func(ctx context.Context, again bool) (*pass, error) { return r.look(ctx, bad, strays, again) })
@@ -95,55 +103,75 @@ func (r *run) judge(ctx context.Context, windows []*drillWindow) error {
 	defer r.mu.Unlock()
 	r.Strays = r.Strays[len(strays):]
 	for _, d := range windows {
-		r.correct(d.w, last.left[d.w])
+		if last.lost[d.w] == "" && last.gone[d.w] == 0 {
+			r.correct(d.w, last)
+		}
 	}
+	open := map[*window]*Uncovered{}
 	for _, s := range confirmed {
 		r.find(s.f, s.w)
+		if s.f.hole != nil {
+			r.uncovered(s.f.hole.uncovered(s.f.in))
+		}
+		if s.f.forgot && r.Join != nil {
+			r.uncovered(Uncovered{Side: "ledger", Through: r.Join.Head, Class: Unverifiable, Counted: true, Reason: "it has forgotten its oldest entries"})
+		}
+		if u := open[s.w]; !s.f.open() || s.w == nil {
+			continue
+		} else if u == nil || s.f.Source.Position.After(u.Through) {
+			open[s.w] = &Uncovered{Through: s.f.Source.Position, Class: s.f.Class, Reason: s.f.Reason}
+		}
 	}
 	for _, d := range windows {
-		r.close(d, last)
+		r.close(d, last, open[d.w])
 	}
 	return nil
 }
 
-// confirm looks until two looks in a row show the same, settle apart.
+// confirm looks until two looks in a row show the same, settle apart. If none do, it returns
+// what the last two share, and the rest of the last one as not settled.
 func (r *run) confirm(ctx context.Context, look func(ctx context.Context, again bool) (*pass, error)) ([]sighting, *pass, error) {
 	before := &pass{}
-	for n := range passes {
-		now, err := look(ctx, n > 0)
+	for n := 1; ; n++ {
+		now, err := look(ctx, n > 1)
 		if err != nil {
 			return nil, nil, err
 		}
+		same, rest := now.common(before)
 		// Where there are more than are held, those that were held twice stand for all.
-		full := len(now.seen) >= now.most
-		if same := now.common(before); n > 0 && (len(same) == len(now.seen) || full && len(same) > 0) || len(now.seen) == 0 {
+		full := len(now.seen) >= now.most && len(same) > 0
+		switch {
+		case len(now.seen) == 0 || n > 1 && (len(rest) == 0 || full):
 			now.more = least(now.more, before.more)
 			return same, now, nil
+		case n == passes:
+			now.more = least(now.more, before.more)
+			return append(same, rest...), now, nil
 		}
 		before = now
-		if n < passes-1 {
-			if err := pause(ctx, r.v.Settle); err != nil {
-				return nil, nil, err
-			}
+		if err := pause(ctx, r.v.Settle); err != nil {
+			return nil, nil, err
 		}
 	}
-	for _, s := range before.seen {
-		before.lost[s.w] = "differences changed with every look"
-	}
-	return nil, before, nil
 }
 
-// common are the differences that an earlier pass showed, too, with the time of then.
-func (p *pass) common(before *pass) []sighting {
-	var out []sighting
-	for k, s := range p.seen {
-		if old, ok := before.seen[k]; ok {
-			s.f.Confirmed, s.f.First = s.f.First, old.f.First
-			p.seen[k] = sighting{f: s.f, w: s.w}
-			out = append(out, s)
+// common divides the differences of a pass: those that an earlier pass showed, too, with the
+// time of then, and the others, as not settled.
+func (p *pass) common(before *pass) (same, rest []sighting) {
+	for _, k := range p.order {
+		s := p.seen[k]
+		old, ok := before.seen[k]
+		if !ok {
+			s.f.Class, s.f.What = Unread, nil
+			s.f.Reason = fmt.Sprintf("not settled: the last look shows it as %s, the one before did not", k.class)
+			rest = append(rest, s)
+			continue
 		}
+		s.f.Confirmed, s.f.First = s.f.First, old.f.First
+		p.seen[k] = s
+		same = append(same, s)
 	}
-	return out
+	return same, rest
 }
 
 func least(a, b map[excess]int64) map[excess]int64 {
@@ -158,7 +186,7 @@ func least(a, b map[excess]int64) map[excess]int64 {
 
 // look drills all suspect cells once, in as many rounds as their number needs.
 func (r *run) look(ctx context.Context, bad []*drillWindow, strays []stray, tail bool) (*pass, error) {
-	p := &pass{most: r.v.most, seen: map[seenKey]sighting{}, more: map[excess]int64{}, left: map[*window]map[int]tally{}, lost: map[*window]string{}}
+	p := newPass(r.v.most)
 	for i, group := range r.groups(bad) {
 		with := strays
 		if i > 0 {
@@ -171,12 +199,20 @@ func (r *run) look(ctx context.Context, bad []*drillWindow, strays []stray, tail
 		r.mu.Lock()
 		o := d.judge()
 		r.mu.Unlock()
-		for w, reason := range d.lost {
-			p.lost[w] = reason
-		}
+		p.takeOpen(d)
 		p.take(o)
 	}
 	return p, nil
+}
+
+// takeOpen takes over what a drill could not judge.
+func (p *pass) takeOpen(d *drill) {
+	for w, reason := range d.lost {
+		p.lost[w] = reason
+	}
+	for w, n := range d.gone {
+		p.gone[w] = max(p.gone[w], n)
+	}
 }
 
 // sorted is an order of the differences that is the same at every look, so that the same
@@ -204,7 +240,16 @@ func (p *pass) take(o *outcome) {
 			p.more[excess{w, f.Class}] += f.Records
 			continue
 		}
-		p.seen[keyOf(&f)] = sighting{f, w}
+		k := keyOf(&f)
+		if _, ok := p.seen[k]; !ok {
+			p.order = append(p.order, k)
+		}
+		p.seen[k] = sighting{f, w}
+	}
+	for w, t := range o.repeats {
+		sum := p.repeats[w]
+		sum.merge(t)
+		p.repeats[w] = sum
 	}
 	for w, cells := range o.left {
 		if p.left[w] == nil {
@@ -268,9 +313,12 @@ func only(bad []*drillWindow, from, to int) []*drillWindow {
 
 // correct puts what an exact join found in the place of what was counted on the way. The
 // lock is held.
-func (r *run) correct(w *window, left map[int]tally) {
+func (r *run) correct(w *window, p *pass) {
+	if w.Drilled > 0 {
+		w.Repeats = p.repeats[w] // and not what was only overtaken
+	}
 	exact := map[int]tally{}
-	for cell, t := range left {
+	for cell, t := range p.left[w] {
 		i := w.index(cell)
 		sum := exact[i]
 		sum.merge(t)
@@ -314,8 +362,12 @@ func (r *run) sample(f Finding) {
 	}
 }
 
-// close gives a window its verdict. The lock is held.
-func (r *run) close(d *drillWindow, p *pass) {
+// open reports whether a finding says that something could not be judged.
+func (f *Finding) open() bool { return f.Class == Unread || f.Class == Unverifiable }
+
+// close gives a window its verdict, and notes what of it was not judged: the records that u
+// ends with, those that the source has forgotten, or all. The lock is held.
+func (r *run) close(d *drillWindow, p *pass, u *Uncovered) {
 	w := d.w
 	for e, n := range p.more {
 		if e.w == w {
@@ -323,37 +375,30 @@ func (r *run) close(d *drillWindow, p *pass) {
 		}
 	}
 	w.Done = true
+	if n := p.gone[w]; n > 0 {
+		w.Found.add(Unverifiable, max(n*int64(w.Drilled)/cellsPerWindow, 1))
+		u = &Uncovered{Through: w.Through, Class: Unverifiable, Reason: "the source has forgotten its records meanwhile"}
+	}
+	if reason := p.lost[w]; reason != "" {
+		w.Found.add(Unread, max(w.Source.N, 1))
+		u = &Uncovered{Through: w.Through, Class: Unread, Reason: reason}
+	}
+	w.Open = w.Found.Unread + w.Found.Unverifiable
+	if w.Open > 0 && u == nil { // beyond what is held one by one
+		u = &Uncovered{Through: w.Through, Class: Unread, Reason: "some of its records could not be judged"}
+	}
 	switch {
 	case w.Found.bad() > 0:
 		w.Verdict = Inconsistent
-	case p.lost[w] != "":
-		w.Verdict, w.Reason = Inconclusive, p.lost[w]
-	case w.Found.Unread+w.Found.Unverifiable > 0:
-		w.Verdict, w.Reason = Inconclusive, r.whyOpen(d)
+	case u != nil:
+		w.Verdict, w.Reason = Inconclusive, u.Reason
 	default:
 		w.Verdict = Consistent
 	}
-	if w.Verdict == Inconclusive {
-		r.uncovered(Uncovered{Side: "source", Partition: d.s.ID, After: w.After, Through: w.Through, Class: openClass(w), Reason: w.Reason})
+	if u != nil {
+		u.Side, u.Partition, u.After, u.Records = "source", d.s.ID, w.After, w.Open
+		r.uncovered(*u)
 	}
-}
-
-func openClass(w *window) Class {
-	if w.Found.Unverifiable > 0 {
-		return Unverifiable
-	}
-	return Unread
-}
-
-// whyOpen is the reason of the first sample that left a window open. The lock is held.
-func (r *run) whyOpen(d *drillWindow) string {
-	for i := range r.Confirmed {
-		f := &r.Confirmed[i]
-		if f.Reason != "" && f.Source.Partition == d.s.ID && (f.Class == Unread || f.Class == Unverifiable) {
-			return f.Reason
-		}
-	}
-	return "some of its records could not be judged"
 }
 
 // add counts.

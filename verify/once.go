@@ -41,6 +41,9 @@ func (r *run) once(ctx context.Context) error {
 		}
 	}
 	if r.Phase == phaseJudge {
+		r.mu.Lock()
+		r.checkKeymap()
+		r.mu.Unlock()
 		if err := r.judge(ctx, r.closedWindows(time.Time{})); err != nil {
 			return err
 		}
@@ -144,7 +147,7 @@ func (r *run) head(ctx context.Context, s *sourcePart) error {
 	gone := !offsets || !r.v.from().IsZero()
 	if !gone && r.chosen(s) {
 		var err error
-		if gone, err = r.headGone(ctx, r.v.Source, s.ID); err != nil {
+		if gone, _, err = r.headGone(ctx, r.v.Source, s.ID); err != nil {
 			return err
 		}
 	}

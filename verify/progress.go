@@ -92,6 +92,7 @@ func (r *run) progress() Progress {
 // findings are the differences told so far. The lock is held.
 func (r *run) findings() Findings {
 	f := r.Loose
+	f.merge(r.unjudged())
 	for _, s := range r.Sources {
 		for _, w := range s.Windows {
 			f.merge(w.Found)

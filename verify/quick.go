@@ -30,6 +30,9 @@ func (r *run) quick(ctx context.Context) error {
 		if err := r.probeHead(ctx, t); err != nil {
 			return err
 		}
+		for _, h := range t.Holes {
+			r.uncovered(h.uncovered(t.ID))
+		}
 		t.Through = r.targetEnds[t.ID]
 	}
 	r.setPhase(phaseDone)

@@ -90,7 +90,7 @@ type Result struct {
 	// Root is "sha256:" and the digest over all Windows; see RootOf.
 	Root string `json:"root"`
 
-	open int64 // records of windows that are inconclusive
+	open int64 // records that are not judged
 }
 
 // A Scope says what a run was asked to look at.
@@ -146,8 +146,8 @@ type Coverage struct {
 	Consistent   int `json:"consistent"`
 	Inconsistent int `json:"inconsistent"`
 	Inconclusive int `json:"inconclusive"`
-	// Percent is the share of windows that got a verdict other than inconclusive, by
-	// records; 100 only if it is all of them, and nothing in scope is gone.
+	// Percent is the share of the records in scope that were judged; 100 only if it is all of
+	// them, and nothing in scope is gone.
 	Percent float64 `json:"percent"`
 	// Independent is the share of records in scope that verify read itself from both
 	// systems; 100 only if nothing in scope is gone.
@@ -168,6 +168,11 @@ type Uncovered struct {
 	Through   bridge.Position `json:"through"` // zero if the end is not known
 	Class     Class           `json:"class"`   // unread or unverifiable
 	Reason    string          `json:"reason"`
+	// Records is how many records of the source in it were not judged, 0 if that is not
+	// known. All others of a source range were.
+	Records int64 `json:"records,omitempty"`
+	// Counted says that its records are counted as findings of source ranges.
+	Counted bool `json:"-"`
 }
 
 // Totals is the arithmetic. Whatever can exceed 2^53 is a string in JSON.
@@ -232,7 +237,10 @@ type Finding struct {
 	// Reason is a sentence for people, without keys or values.
 	Reason string `json:"reason,omitempty"`
 
-	change tally // of what counted as a first occurrence, had it been right before
+	change tally  // of what counted as a first occurrence, had it been right before
+	hole   *hole  // of the target, because of which it cannot be verified
+	in     string // the target partition of the hole
+	forgot bool   // it cannot be verified because the ledger has forgotten entries
 }
 
 // A Place is where a record stands on one side.

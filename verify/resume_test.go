@@ -101,7 +101,7 @@ func killAndResume(t *testing.T, seed uint64, from, to memstream.Flavour, ledger
 	c := newCopier(w)
 	c.ledger = ledger
 	for i, kind := range damages {
-		if own := c.byKey[fmt.Sprintf("key-%d", i)]; i < 20 && len(own) > 0 && !kind.kafka && !kind.noLedger && kind.name != "lost dead letter" {
+		if own := c.byKey[fmt.Sprintf("key-%d", i)]; i < 20 && len(own) > 0 && !kind.kafka && !kind.noLedger && !kind.onlyLedger && kind.name != "lost dead letter" {
 			kind.do(c, own, 0)
 		}
 	}

@@ -27,10 +27,11 @@ type targetPart struct {
 	Ended, Done   bool
 	Lost          string        // why the rest could not be read
 	HeadLost      bool          // its oldest records are gone
+	Holes         []*hole       // in order
 	ready         chan struct{} // closed when it is read to the end of the scope
 	readyIsClosed bool
 	reading       bool
-	reader        bridge.Reader // if the target is read in step with a ledger
+	walk          *walk // if the target is read in step with a ledger
 	pace          pace
 	page          []placed // of the page that is booked, used again for the next
 
@@ -88,7 +89,7 @@ type book struct {
 	Sources   []*sourcePart
 	Targets   []*targetPart
 	Marks     watermarks
-	Lows      map[pair]bridge.Position // the first of each pair
+	Lows      map[pair]bridge.Position // the first of each pair, in runs of earlier versions
 	Heads     map[pair]head            // where the target is a stream that forgets
 	Bitmaps   map[string]*bitmap
 	Tables    map[string]*orderTable
@@ -143,7 +144,7 @@ func (v *Verifier) begin(ctx context.Context) (*run, error) {
 	}
 	r.cond = sync.NewCond(&r.mu)
 	r.book = book{
-		Version: bookVersion, ID: v.ID, StartedAt: time.Now().UTC(), Marks: watermarks{}, Lows: map[pair]bridge.Position{},
+		Version: bookVersion, ID: v.ID, StartedAt: time.Now().UTC(), Marks: watermarks{},
 		Bitmaps: map[string]*bitmap{}, Tables: map[string]*orderTable{}, Overflow: map[Class]int64{}, Unknown: map[string]bool{}, Sampled: map[Class]int{},
 		Told: map[uint64]bool{}, Heads: map[pair]head{}, Farthest: map[string]bridge.Position{},
 	}
@@ -309,16 +310,30 @@ func (t *targetPart) finish() {
 	}
 }
 
-// uncovered notes a range that cannot be judged. The lock is held.
+// uncovered notes a range that cannot be judged, and says so in the log. The lock is held.
 func (r *run) uncovered(u Uncovered) {
 	for i := range r.Gaps {
 		g := &r.Gaps[i]
-		if g.Side == u.Side && g.Partition == u.Partition && g.Class == u.Class && g.Reason == u.Reason {
+		// One range that continues another is the same.
+		if g.Side == u.Side && g.Partition == u.Partition && g.Class == u.Class && g.Reason == u.Reason && !u.After.After(g.Through) {
 			if u.Through.After(g.Through) {
 				g.Through = u.Through
 			}
+			g.Records += u.Records
 			return
 		}
 	}
 	r.Gaps = append(r.Gaps, u)
+	r.v.Logger.Warn("not judged", "side", u.Side, "partition", u.Partition, "after", u.After.String(), "through", u.Through.String(),
+		"class", string(u.Class), "records", u.Records, "reason", u.Reason)
+}
+
+// unjudged counts the ranges whose records nobody could count: one each. The lock is held.
+func (r *run) unjudged() (f Findings) {
+	for i := range r.Gaps {
+		if g := &r.Gaps[i]; g.Records == 0 && !g.Counted {
+			f.add(g.Class, 1)
+		}
+	}
+	return f
 }

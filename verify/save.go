@@ -122,7 +122,7 @@ func (r *run) adopt(kept book) {
 	blank := r.book
 	r.book = kept
 	r.Heads = orMap(r.Heads, blank.Heads)
-	r.Marks, r.Lows = orMap(r.Marks, blank.Marks), orMap(r.Lows, blank.Lows)
+	r.Marks = orMap(r.Marks, blank.Marks)
 	r.Bitmaps, r.Tables = orMap(r.Bitmaps, blank.Bitmaps), orMap(r.Tables, blank.Tables)
 	r.Sampled, r.Told = orMap(r.Sampled, blank.Sampled), orMap(r.Told, blank.Told)
 	r.Farthest = orMap(r.Farthest, blank.Farthest)
@@ -140,6 +140,14 @@ func (r *run) adopt(kept book) {
 	}
 	for _, t := range r.Targets {
 		t.ready = make(chan struct{})
+		if t.HeadLost && len(t.Holes) == 0 { // by an earlier version
+			t.Holes = []*hole{{}}
+			for p, low := range r.Lows {
+				if p.Target == t.Index {
+					t.Holes[0].note(p.Source, low, false)
+				}
+			}
+		}
 		if t.Done {
 			t.finish()
 		}

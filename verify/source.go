@@ -155,6 +155,9 @@ func (r *run) sourceDone(s *sourcePart, lost string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.Done, s.Lost = true, lost
+	if n := len(s.Windows); lost != "" && n > 0 && s.Windows[n-1].ClosedAt.IsZero() {
+		s.Windows[n-1].ClosedAt = time.Now() // it can be judged as far as it was read
+	}
 	r.cond.Broadcast()
 }
 
@@ -182,10 +185,7 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 			return err
 		}
 	}
-	reader, err := r.open(ctx, r.v.Source, "source "+s.ID, s.ID, start, &s.pace)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", s.ID, err)
-	}
+	reader := &walk{r: r, src: r.v.Source, side: "source", id: s.ID, start: start, through: start.After, pace: &s.pace}
 	r.mu.Lock()
 	s.pace.end = l.at
 	hash := s.hash
@@ -193,13 +193,18 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 	d := r.canon.digester()
 	var list []prepared
 	for began := s.Through.IsZero(); ; began = false {
-		b, err := r.readOn(ctx, reader, &s.pace)
+		b, gap, err := reader.next(ctx)
+		if gap != nil && err == nil {
+			r.meetGap(s, gap)
+			continue
+		}
 		if err == nil && began {
 			err = r.head(ctx, s) // again: until now, its head could still go
 		}
 		if err != nil {
-			return errors.Join(fmt.Errorf("read %s: %w", s.ID, err), reader.Close())
+			return errors.Join(err, reader.close())
 		}
+		r.passGap(s, b, l)
 		recs, over := r.within(&b, l)
 		list = list[:0]
 		for i := range recs {
@@ -208,7 +213,7 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 			list = append(list, p)
 		}
 		if r.bookSource(s, list, b, over, l) {
-			return reader.Close()
+			return reader.close()
 		}
 	}
 }
@@ -383,6 +388,9 @@ func (r *run) growing(s *sourcePart) *window {
 		after = s.Windows[n-1].Through
 	}
 	w := newWindow(after)
+	if s.skipped.After(after) {
+		w.After, w.Headless = s.skipped, true
+	}
 	w.Cell = cellsPerWindow
 	s.Windows = append(s.Windows, w)
 	r.cells += cellsPerWindow

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -44,15 +45,50 @@ func (o openEntries) settle(s *bridge.Settled) (bridge.Intent, bool) {
 	return e.Intents[s.Index], true
 }
 
-// all yields every intent that nothing has spoken of.
+// all yields every intent that nothing has spoken of, in the order of the ledger.
 func (o openEntries) all(yield func(*bridge.Intent) bool) {
-	for _, e := range o {
+	places := slices.SortedFunc(maps.Keys(o), func(a, b string) int { return bridge.Position{Seq: a}.Compare(bridge.Position{Seq: b}) })
+	for _, at := range places {
+		e := o[at]
 		for i := range e.Intents {
 			if !e.Done[i] && !yield(&e.Intents[i]) {
 				return
 			}
 		}
 	}
+}
+
+// Doubts are intents by the digest of key and value, in the order of the ledger.
+type doubts map[uint64][]bridge.Coordinate
+
+func (d doubts) add(i *bridge.Intent) { d[i.Digest] = append(d[i.Digest], i.Origin) }
+
+// take is the first intent with a digest, which is then no longer in doubt.
+func (d doubts) take(digest uint64) (bridge.Coordinate, bool) {
+	list := d[digest]
+	if len(list) == 0 {
+		return bridge.Coordinate{}, false
+	}
+	d[digest] = list[1:]
+	return list[0], true
+}
+
+// remove takes one intent out, and reports whether it was there.
+func (d doubts) remove(digest uint64, origin bridge.Coordinate) bool {
+	i := slices.Index(d[digest], origin)
+	if i >= 0 {
+		d[digest] = slices.Delete(d[digest], i, i+1)
+	}
+	return i >= 0
+}
+
+// clone is a copy to take from.
+func (d doubts) clone() doubts {
+	out := doubts{}
+	for digest, list := range d {
+		out[digest] = slices.Clone(list)
+	}
+	return out
 }
 
 // A spokenOf is the coordinate of one place.

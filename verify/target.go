@@ -68,13 +68,10 @@ func (r *run) followTarget(ctx context.Context, t *targetPart) error {
 	if t.Done {
 		return nil
 	}
-	reader, err := r.open(ctx, r.v.Target, "target "+t.ID, t.ID, bridge.Start{After: t.Through, Tip: t.SeenAt}, &t.pace)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", t.ID, err)
-	}
+	w := r.walkTarget(t)
 	d := r.canon.digester()
 	for {
-		b, err := r.readOn(ctx, reader, &t.pace)
+		b, err := r.nextOfTarget(ctx, t, w)
 		if err == nil && !t.Begun {
 			err = r.probeHead(ctx, t) // now: before, its head could still go
 		}
@@ -82,11 +79,32 @@ func (r *run) followTarget(ctx context.Context, t *targetPart) error {
 			err = r.takeTarget(ctx, d, t, b)
 		}
 		if err != nil {
-			return errors.Join(fmt.Errorf("read %s: %w", t.ID, err), reader.Close())
+			return errors.Join(err, w.close())
 		}
 		if t.Done {
-			return reader.Close()
+			return w.close()
 		}
+	}
+}
+
+func (r *run) walkTarget(t *targetPart) *walk {
+	return &walk{r: r, src: r.v.Target, side: "target", id: t.ID, start: bridge.Start{After: t.Through, Tip: t.SeenAt}, through: t.Through, pace: &t.pace}
+}
+
+// nextOfTarget is the next page of a target partition, behind any gap before it.
+func (r *run) nextOfTarget(ctx context.Context, t *targetPart, w *walk) (bridge.Batch, error) {
+	for {
+		b, gap, err := w.next(ctx)
+		if err != nil || gap == nil {
+			return b, err
+		}
+		if !t.Begun {
+			continue // a head, which is looked for when the first page was read
+		}
+		r.mu.Lock()
+		r.dig(t, gap.Before)
+		r.mu.Unlock()
+		r.v.Logger.Warn("the target was trimmed before it was read", "partition", t.ID, "reason", gap.Error())
 	}
 }
 
@@ -96,30 +114,31 @@ func (r *run) probeHead(ctx context.Context, t *targetPart) error {
 	if _, ok := r.v.Target.(bridge.Ender); !ok {
 		return nil
 	}
-	gone, err := r.headGone(ctx, r.v.Target, t.ID)
+	gone, first, err := r.headGone(ctx, r.v.Target, t.ID)
 	if err != nil || !gone {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t.HeadLost = true
-	r.uncovered(Uncovered{Side: "target", Partition: t.ID, Class: Unverifiable, Reason: "its oldest records are gone: retention or deletion has moved its beginning"})
+	t.Holes = append(t.Holes, &hole{Before: first})
 	return nil
 }
 
-// headGone reports whether offset 1 is no longer kept although later ones are.
-func (r *run) headGone(ctx context.Context, s bridge.Source, partition string) (bool, error) {
+// headGone reports whether offset 1 is no longer kept although later ones are, and the first
+// that is kept.
+func (r *run) headGone(ctx context.Context, s bridge.Source, partition string) (gone bool, first bridge.Position, err error) {
 	reader, err := ask(ctx, r.v, "the beginning of "+partition, func(ctx context.Context) (bridge.Reader, error) {
 		return s.Open(ctx, partition, bridge.Start{After: bridge.OffsetPosition(0)})
 	})
 	var gap *bridge.GapError
 	if errors.As(err, &gap) {
-		return gap.Before.After(bridge.OffsetPosition(1)), nil
+		return gap.Before.After(bridge.OffsetPosition(1)), gap.Before, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("look at the beginning of %s: %w", partition, err)
+		return false, first, fmt.Errorf("look at the beginning of %s: %w", partition, err)
 	}
-	return false, reader.Close()
+	return false, first, reader.Close()
 }
 
 // takeTarget books one page, once the source was read up to the coordinates in it.
@@ -189,7 +208,7 @@ func (r *run) place(d *digester, t *targetPart, rec *bridge.Record) placed {
 	p.key = d.keyHash(rec.Key)
 	p.cell = cellOf(p.key)
 	p.content, p.size = d.of(rec.Key, &own)
-	p.right, p.slot = r.placedRight(d, t, rec.Key)
+	p.right, p.slot = r.placedRight(d, t, rec, p.origin.Partition)
 	if p.origin.IsZero() {
 		p.tag = r.tagger.Digest(rec.Key, rec.Value)
 	} else {
@@ -204,14 +223,14 @@ func (p *placed) bind(c *canon) {
 	p.digest = c.bind(p.content, p.origin.Partition, p.at)
 }
 
-// placedRight reports whether a key belongs into the partition, and the first bits of the
-// hash that says so, if it is one.
-func (r *run) placedRight(d *digester, t *targetPart, key []byte) (right bool, slot uint16) {
+// placedRight reports whether a record that came from a source partition belongs into one of
+// the target, and the first bits of the hash that says so, if it is one.
+func (r *run) placedRight(d *digester, t *targetPart, rec *bridge.Record, origin string) (right bool, slot uint16) {
 	if r.keyed {
-		sum := md5.Sum(key)
+		sum := md5.Sum(rec.Key)
 		return t.hash.holds(&sum), binary.BigEndian.Uint16(sum[:])
 	}
-	d.asked.Key = key
+	d.asked.Key, d.asked.Value, d.asked.Partition = rec.Key, rec.Value, origin
 	route, err := r.v.Keys.Route(&d.asked)
 	return err != nil || route.Partition == "" || route.Partition == t.ID, 0
 }
@@ -385,6 +404,9 @@ func (t *targetPart) count(p *placed) {
 
 // stray keeps a record that no coordinate leads to. The lock is held.
 func (r *run) stray(t *targetPart, after bridge.Position, p *placed) {
+	if r.v.Ledger != nil && !r.v.Select.From.IsZero() && p.time.Before(r.v.Select.From) {
+		return // older than all that is in scope
+	}
 	t.count(p)
 	r.Foreign++
 	if r.v.Natives {
@@ -410,6 +432,7 @@ func (r *run) bookPlaced(a *passage, after bridge.Position, p *placed) {
 		r.Unknown[p.origin.Partition] = true
 		return
 	}
+	r.noteHoles(t, p, s.Index) // of what is out of scope, too
 	if !r.chosen(s) || !s.Start.IsZero() && !p.at.After(s.Start) {
 		return
 	}
@@ -486,9 +509,6 @@ func (r *run) occur(t *targetPart, s *sourcePart, w *window, p *placed) {
 		return
 	}
 	r.Suspects--
-	if top.IsZero() {
-		r.Lows[where] = p.at
-	}
 	r.firstHere(w, p)
 	r.afterChildren(t, s, p)
 }
@@ -566,9 +586,12 @@ func (r *run) occurByBit(t *targetPart, s *sourcePart, w *window, p *placed) {
 // late is a record of a window that was judged and let go: it was there before. The lock
 // is held.
 func (r *run) late(t *targetPart, s *sourcePart, w *window, p *placed) {
-	w.Repeats.add(p.digest, p.size)
+	class := Duplicate
+	if w.Repeats.add(p.digest, p.size); !p.right {
+		class = Misrouted
+	}
 	r.find(Finding{
-		Class: Duplicate, Source: Place{Partition: s.ID, Position: p.at}, Target: Place{Partition: t.ID, Position: p.position.Clone()},
+		Class: class, Source: Place{Partition: s.ID, Position: p.at}, Target: Place{Partition: t.ID, Position: p.position.Clone()},
 		Key: keyText(p.key), Records: 1, First: time.Now().UTC(), Confirmed: time.Now().UTC(),
 		Reason: "its window was judged before; not compared",
 	}, w)

@@ -25,6 +25,7 @@ type span struct{ After, Last bridge.Position }
 // A window is a run of records of one source partition, behind After up to Through.
 type window struct {
 	After, First, Through bridge.Position
+	Headless              bool      // what stood directly before it is gone
 	From, To              time.Time // the records' own times
 	Arrived               time.Time // when the first record arrived
 	ClosedAt              time.Time // zero while it grows
@@ -44,6 +45,7 @@ type window struct {
 	Cell    int // how many cells it had
 	Drilled int
 	Done    bool
+	Open    int64 // of its records, not judged
 	Found   Findings
 	Reason  string
 	Verdict Verdict
@@ -124,7 +126,9 @@ type sourcePart struct {
 	// headless: what was before the first record may be gone.
 	headless bool
 	reading  bool
-	dry      bool // it gave nothing more, before its end
+	dry      bool            // it gave nothing more, before its end
+	skips    bool            // a gap was met, and nothing behind it yet
+	skipped  bridge.Position // the end of the last gap
 	pace     pace
 	seen     *bitmap
 	last     *orderTable

@@ -1,0 +1,48 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/kinesis-msk-bridge/bridge"
+)
+
+// checkKeymap notes source partitions whose keys the keymap places in another partition than
+// it does for one that they descend from: a key that moved with a reshard is in two partitions
+// of the target then, and has no order there. The lock is held.
+func (r *run) checkKeymap() {
+	if r.keyed || r.v.Content {
+		return
+	}
+	for _, s := range r.Sources {
+		if !r.chosen(s) || s.Records == 0 {
+			continue
+		}
+		parents := slices.Clone(s.Parents)
+		for a := range s.ancestors {
+			parents = append(parents, r.Sources[a].ID)
+		}
+		slices.Sort(parents)
+		for _, parent := range slices.Compact(parents) {
+			if why := r.splits(parent, s.ID); why != "" {
+				r.uncovered(Uncovered{Side: "source", Partition: s.ID, After: s.Start, Through: s.LastRecord, Class: Unverifiable, Reason: why})
+				break
+			}
+		}
+	}
+}
+
+// splits says why one key of two source partitions goes to two of the target; empty if it goes
+// to one, or the keymap does not look at the partition.
+func (r *run) splits(parent, child string) string {
+	probe := bridge.Record{Key: []byte("key"), Value: []byte("{}"), Partition: parent}
+	before, errBefore := r.v.Keys.Route(&probe)
+	probe.Partition = child
+	after, errAfter := r.v.Keys.Route(&probe)
+	moved := errBefore == nil && errAfter == nil && before.Partition != after.Partition
+	if !moved && !errors.Is(errAfter, bridge.ErrChanged) {
+		return ""
+	}
+	return fmt.Sprintf("keymap %s places keys elsewhere than for %s, from which it descends: they have no order over the reshard", r.v.Keys.Name(), parent)
+}
