@@ -75,6 +75,10 @@ const (
 	// longestRead bounds how long a Read keeps asking while answers are empty.
 	longestRead = 2 * time.Second
 	maxRecords  = 10_000
+	// pieceRecords is how many user records a Read returns at most, or those of one Kinesis
+	// record if it holds more. Ten MiB of small user records would take hundreds of MiB
+	// unpacked, which nobody has reserved.
+	pieceRecords = 16_384
 )
 
 // A reader polls one shard.
@@ -92,6 +96,16 @@ type reader struct {
 	idle   time.Duration
 	keys   kpl.HashRange // of the shard, the whole range if it was not listed
 	unpack unpacker
+	answer answer
+}
+
+// An answer is a page that is handed out in pieces.
+type answer struct {
+	rest   []types.Record // not handed out yet
+	batch  bridge.Batch   // what the answer says of the whole page
+	page   []types.Record
+	now    moment
+	before bridge.Position // the last record before the page
 }
 
 // Open gets an iterator. A position must be of this shard, or is ErrForeignPosition.
@@ -151,8 +165,12 @@ func (r *reader) open(ctx context.Context) error {
 	return nil
 }
 
-// Wait returns when the budget of the shard allows to ask.
+// Wait returns when the budget of the shard allows to ask, or at once while a page is handed
+// out.
 func (r *reader) Wait(ctx context.Context) error {
+	if len(r.answer.rest) > 0 {
+		return nil
+	}
 	next := r.next
 	if free := r.budget.free(r.shard); free.After(next) {
 		next = free
@@ -168,35 +186,39 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 		if err := r.Wait(ctx); err != nil {
 			return bridge.Batch{}, err
 		}
-		if !r.budget.take(r.shard, r.gap()) {
-			continue // another reader of the shard was first
+		if len(r.answer.rest) == 0 {
+			if !r.budget.take(r.shard, r.gap()) {
+				continue // another reader of the shard was first
+			}
+			if again, err := r.ask(ctx); err != nil {
+				return bridge.Batch{}, err
+			} else if again {
+				continue
+			}
 		}
-		b, again, err := r.ask(ctx)
-		if again {
-			continue
-		}
-		if err != nil || len(b.Records) > 0 || b.Ended || b.Behind == 0 || !time.Now().Before(until) {
-			return b, err
+		b := r.piece()
+		if len(b.Records) > 0 || b.Ended || b.Behind == 0 || !time.Now().Before(until) {
+			return b, nil
 		}
 	}
 }
 
 // ask is one GetRecords. With again, its answer does not prove that it follows the page before
 // it, and the next call asks AT the last record.
-func (r *reader) ask(ctx context.Context) (b bridge.Batch, again bool, err error) {
+func (r *reader) ask(ctx context.Context) (again bool, err error) {
 	if r.iterator == nil {
 		if err := r.open(ctx); err != nil {
-			return bridge.Batch{}, false, err
+			return false, err
 		}
 	}
 	asked := time.Now()
 	out, err := r.getRecords(ctx)
 	if err != nil {
 		r.paced(0, time.Since(asked), false)
-		return bridge.Batch{}, false, err
+		return false, err
 	}
 	now := moment{asked, clockOf(out.ResultMetadata)}
-	b = bridge.Batch{Behind: -1, Asked: asked, Clock: now.clock, Ended: out.NextShardIterator == nil}
+	b := bridge.Batch{Behind: -1, Asked: asked, Clock: now.clock, Ended: out.NextShardIterator == nil}
 	if out.MillisBehindLatest != nil {
 		b.Behind = time.Duration(*out.MillisBehindLatest) * time.Millisecond
 	}
@@ -206,14 +228,29 @@ func (r *reader) ask(ctx context.Context) (b bridge.Batch, again bool, err error
 	}
 	r.paced(bytes, 0, len(out.Records) == 0 && b.Behind == 0)
 	if follows, err := r.follows(ctx, out.Records, &b, now); err != nil || !follows {
-		return bridge.Batch{}, err == nil, err
+		return err == nil, err
 	}
-	before := r.last
-	b.Records = r.records(out.Records)
-	b.Through = r.last
 	r.iterator = out.NextShardIterator
-	r.accept(out.Records, &b, now, r.last.After(before))
-	return b, false, nil
+	r.answer = answer{rest: out.Records, batch: b, page: out.Records, now: now, before: r.last}
+	return false, nil
+}
+
+// piece returns the next records of the page that was asked for last. With the last of them
+// the page is accepted.
+func (r *reader) piece() bridge.Batch {
+	a := &r.answer
+	b := a.batch
+	b.Records, a.rest = r.records(a.rest)
+	b.Through = r.last
+	if len(a.rest) > 0 {
+		if b.Ended = false; b.Behind == 0 {
+			b.Behind = time.Millisecond // the rest of the page
+		}
+		return b
+	}
+	r.accept(a.page, &b, a.now, r.last.After(a.before))
+	r.answer = answer{}
+	return b
 }
 
 // getRecords asks for the next page.
@@ -299,12 +336,15 @@ func (b *budget) spend(shard string, next time.Time) {
 }
 
 // records makes records of a page, without what was handed out already, and notes how far it
-// goes.
-func (r *reader) records(page []types.Record) []bridge.Record {
-	out := make([]bridge.Record, 0, len(page))
+// goes. It stops behind pieceRecords, and returns what is left.
+func (r *reader) records(page []types.Record) (out []bridge.Record, rest []types.Record) {
+	out = make([]bridge.Record, 0, len(page))
 	done := r.last
 	r.unpack.page(page)
 	for i := range page {
+		if len(out) >= pieceRecords {
+			return out, page[i:]
+		}
 		n := len(out)
 		out = r.unpack.append(out, &page[i])
 		at := bridge.Position{Seq: aws.ToString(page[i].SequenceNumber)}
@@ -322,7 +362,7 @@ func (r *reader) records(page []types.Record) []bridge.Record {
 			r.conf.ExplicitHashKey(r.shard)
 		}
 	}
-	return out
+	return out, nil
 }
 
 // Close ends nothing on the service's side.
