@@ -29,7 +29,7 @@ fuzz: ## every fuzz target for a minute
 integration: ## real servers, a tenth of the full counts; installs what it needs by name
 	bash integration/install.sh
 	RUNS=$(RUNS) $(GO) test -tags integration -count 1 -timeout 60m -p 1 -parallel 4 $(REAL) -run Integration -v
-	$(GO) run ./internal/mutants -third
+	$(GO) run ./internal/mutants -draw 20
 
 reliability: ## real servers, full counts: hours
 	bash integration/install.sh

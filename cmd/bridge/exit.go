@@ -107,7 +107,9 @@ func exitCode(err error) int {
 	}
 	if errors.As(err, &startError{}) {
 		for _, e := range startCodes {
-			if errors.Is(err, e.class) {
+			// What passes was only waited for when the signal came.
+			waited := bridge.Retryable(e.class) && errors.As(err, new(interrupted))
+			if errors.Is(err, e.class) && !waited {
 				return e.code
 			}
 		}

@@ -19,8 +19,8 @@ func TestExitCode(t *testing.T) {
 	}{
 		{"done", nil, 0, 0},
 		{"not classed", errors.New("x"), 1, 1},
-		{"throttled", bridge.ErrThrottled, 1, 1},
-		{"transient", bridge.ErrTransient, 1, 1},
+		{"throttled", bridge.ErrThrottled, 4, 1},
+		{"transient", bridge.ErrTransient, 4, 1},
 		{"unreachable", bridge.ErrUnreachable, 4, 1},
 		{"denied", bridge.ErrDenied, 4, 4},
 		{"missing", bridge.ErrMissing, 4, 8},
@@ -48,6 +48,7 @@ func TestExitCode(t *testing.T) {
 		{"cut", classed{interrupted{syscall.SIGTERM}, errCut}, 143, 143},
 		// What says more wins over what says less.
 		{"fenced while stopping", errors.Join(interrupted{syscall.SIGTERM}, bridge.ErrFenced), 11, 11},
+		{"stopped while it waited", errors.Join(bridge.ErrTransient, interrupted{syscall.SIGTERM}), 143, 143},
 		{"gap behind a denial", errors.Join(bridge.ErrDenied, bridge.ErrGap), 8, 8},
 		{"gave up, cancelled", errors.Join(context.Canceled, errGaveUp), 75, 75},
 	} {

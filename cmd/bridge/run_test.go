@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/metrics"
 	"github.com/kinesis-msk-bridge/bridge/mirror"
 	"github.com/kinesis-msk-bridge/bridge/state"
 	"github.com/kinesis-msk-bridge/bridge/state/filestate"
@@ -86,7 +87,7 @@ func newStage(t *testing.T, dir string, r runner) *stage {
 	log := slog.New(slog.NewTextHandler(&s.log, nil))
 	s.run = &mirrorRun{
 		settings: settings{Log: log, Gate: &mirror.Gate{}, Config: &loaded{config: config{CheckpointInterval: duration(5 * time.Second)}}, Run: runOptions{ProgressInterval: 30 * time.Second, ShutdownTimeout: 30 * time.Second}},
-		store:    s.store, runner: r, mark: &marker{store: s.store, log: log},
+		meter:    metrics.New(metrics.Config{}), store: s.store, runner: r, mark: &marker{store: s.store, log: log},
 	}
 	return s
 }

@@ -62,7 +62,7 @@ func number(ts *testscript.TestScript, args []string, i int) int {
 //	kinesis split STREAM SHARD
 //	kinesis holds STREAM N        fails unless the stream holds N records
 //	kinesis deny OPERATION        refuse the principal that operation; "none" ends that
-//	kinesis wait HOURS            let that much time pass for the service
+//	kinesis wait HOURS|DURATION   let that much time pass for the service
 //	kinesis stop
 func cmdKinesis(ts *testscript.TestScript, neg bool, args []string) {
 	s := serversOf(ts)
@@ -76,7 +76,11 @@ func cmdKinesis(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(s.kinesis.Close())
 		s.kinesis = nil
 	case "wait":
-		s.ahead.Add(int64(number(ts, args, 1)) * 3600)
+		d, err := time.ParseDuration(args[1])
+		if err != nil {
+			d = time.Duration(number(ts, args, 1)) * time.Hour
+		}
+		s.ahead.Add(int64(d / time.Second))
 	case "deny":
 		s.kinesis.SetDeny(func(c kinesistest.Call) bool { return c.Op == args[1] })
 	case "create":

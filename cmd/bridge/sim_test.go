@@ -149,7 +149,7 @@ func (s *sim) Progress() mirror.Progress {
 		Source: bridge.Identity{Name: "s", Incarnation: "1"},
 		Counts: bridge.Counts{Read: 1234, Written: 1200, Present: 34},
 		Partitions: []mirror.PartitionProgress{
-			{Row: bridge.Row{Partition: "shardId-000000000000", Position: bridge.Position{Seq: "49670000000000000000000000000000000000000000000000000002"}}},
+			{Row: bridge.Row{Partition: "shardId-000000000000", Position: bridge.Position{Seq: "49670000000000000000000000000000000000000000000000000002"}}, Asked: time.Now(), Since: time.Now()},
 			{Row: bridge.Row{Partition: "shardId-000000000001", Ended: true}, Lag: -1},
 		},
 	}

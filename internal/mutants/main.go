@@ -11,7 +11,7 @@
 // A mutant is killed if its patch applies, the package compiles, and the named test
 // fails. One whose patch no longer applies is an error, not a success.
 //
-//	go run ./internal/mutants [-third] [-plain] [-only SUBSTRING] [-seed N]
+//	go run ./internal/mutants [-draw N] [-plain] [-only SUBSTRING] [-seed N]
 package main
 
 import (
@@ -30,27 +30,27 @@ import (
 )
 
 func main() {
-	third := flag.Bool("third", false, "run a seeded third, at least ten")
+	draw := flag.Int("draw", 0, "run only a seeded choice of `N`; all if 0")
 	only := flag.String("only", "", "run mutants whose file name contains this")
 	plain := flag.Bool("plain", false, "leave out mutants that need real servers")
-	seed := flag.Uint64("seed", uint64(time.Now().Unix()), "of the choice made by -third")
+	seed := flag.Uint64("seed", uint64(time.Now().Unix()), "of the choice made by -draw")
 	flag.Parse()
-	if err := run(*third, *plain, *only, *seed); err != nil {
+	if err := run(*draw, *plain, *only, *seed); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-func run(third, plain bool, only string, seed uint64) error {
+func run(draw int, plain bool, only string, seed uint64) error {
 	files, err := filepath.Glob("internal/mutants/patches/*.patch")
 	if err != nil || len(files) == 0 {
 		return errors.Join(err, errors.New("no patches: run this in the root of the tree"))
 	}
 	files = slices.DeleteFunc(files, func(f string) bool { return !strings.Contains(f, only) })
-	if third {
+	if draw > 0 {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		rng.Shuffle(len(files), func(i, j int) { files[i], files[j] = files[j], files[i] })
-		files = files[:min(len(files), max(10, len(files)/3))]
+		files = files[:min(len(files), draw)]
 		slices.Sort(files)
 		fmt.Printf("seed %d\n", seed)
 	}
