@@ -170,9 +170,15 @@ func (e *Exporter) ended(partition string) {
 }
 
 // Troubles are the partitions that are trying again, by name, and the checkpoint if it is.
+// While the intake is paused no read is tried again: a read that failed before is no trouble
+// then, and one that fails after the pause begins a new one.
 func (e *Exporter) Troubles() map[string]Trouble {
+	paused := e.limits().Paused
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if paused {
+		maps.DeleteFunc(e.troubles, func(_ string, t Trouble) bool { return t.Op == "read" })
+	}
 	return maps.Clone(e.troubles)
 }
 

@@ -18,6 +18,9 @@ type Approval struct {
 	By   string    `json:"by"`
 	At   time.Time `json:"at"`
 	Note string    `json:"note,omitempty"`
+	// Tool is the program that signed and made the renderings with this approval in them;
+	// empty in reports of earlier versions, which did not say so.
+	Tool string `json:"tool,omitempty"`
 	// Key is "ed25519:" and the public key in base64. It says which key signed, not whose
 	// it is: that must be known from elsewhere.
 	Key       string `json:"key"`
@@ -71,17 +74,18 @@ const keyPrefix = "ed25519:"
 // KeyText is how approvals name a public key.
 func KeyText(k ed25519.PublicKey) string { return keyPrefix + base64.StdEncoding.EncodeToString(k) }
 
-// Approve adds an approval. The report must be sealed, as New and Decode leave it. It wraps
-// ErrApprover, and adds nothing, if CheckApprover refuses the name or the note.
-func (r *Report) Approve(by, note string, at time.Time, key ed25519.PrivateKey) error {
+// Approve signs an approval, of which By, At, Note and Tool are given, and adds it. The
+// report must be sealed, as New and Decode leave it. It wraps ErrApprover, and adds nothing,
+// if CheckApprover refuses the name or the note.
+func (r *Report) Approve(a Approval, key ed25519.PrivateKey) error {
 	public, ok := key.Public().(ed25519.PublicKey)
 	if !ok {
 		return errors.New("an approval needs an ed25519 key")
 	}
-	if err := CheckApprover(by, note); err != nil {
+	if err := CheckApprover(a.By, a.Note); err != nil {
 		return err
 	}
-	a := Approval{By: by, At: at.UTC().Truncate(time.Second), Note: note, Key: KeyText(public), Over: "root"}
+	a.At, a.Key, a.Over = a.At.UTC().Truncate(time.Second), KeyText(public), "root"
 	text, err := a.message(r.Root)
 	if err != nil {
 		return err
@@ -89,6 +93,15 @@ func (r *Report) Approve(by, note string, at time.Time, key ed25519.PrivateKey) 
 	a.Signature = base64.StdEncoding.EncodeToString(ed25519.Sign(key, text))
 	r.Approvals = append(r.Approvals, a)
 	return nil
+}
+
+// RenderedBy is the program that made the other forms of the report last: the one that added
+// the last approval, or else the one that made the report. It is empty if that is not known.
+func (r *Report) RenderedBy() string {
+	if n := len(r.Approvals); n > 0 {
+		return r.Approvals[n-1].Tool
+	}
+	return r.Tool
 }
 
 // strict refuses a base64 text of which one character could be another.

@@ -9,10 +9,16 @@ import (
 
 // A Control is one thing that was computed again.
 type Control struct {
-	Name    string `json:"name"`
-	Pass    bool   `json:"pass"`
-	Message string `json:"message"`
+	Name string `json:"name"`
+	Pass bool   `json:"pass"`
+	// NotChecked: this program cannot compute it again. Then Pass is false, and the report
+	// may be intact.
+	NotChecked bool   `json:"not_checked,omitempty"`
+	Message    string `json:"message"`
 }
+
+// Failed reports whether something is not as it was made.
+func (c Control) Failed() bool { return !c.Pass && !c.NotChecked }
 
 // Check computes everything again that a report says of itself: the digest of each part
 // and the root, the sums over the windows, the verdict, and the signatures. It reads
@@ -61,9 +67,9 @@ func (r *Report) recompute() []Control {
 func (r *Report) checkWindows() Control {
 	root, err := verify.RootOf(r.Windows)
 	if err != nil || root != r.Run.Root {
-		return Control{"windows", false, fmt.Sprintf("the root of the windows is %s and not %s", root, r.Run.Root)}
+		return Control{Name: "windows", Message: fmt.Sprintf("the root of the windows is %s and not %s", root, r.Run.Root)}
 	}
-	return Control{"windows", true, "the root of the windows is that of the run"}
+	return Control{Name: "windows", Pass: true, Message: "the root of the windows is that of the run"}
 }
 
 // A figure is a number of the report and what it comes to when computed again.
@@ -76,11 +82,11 @@ type figure struct {
 func compare(name, good string, figures ...figure) Control {
 	for _, f := range figures {
 		if f.said != f.sum {
-			return Control{name, false, fmt.Sprintf("%s: the report says %s, its windows come to %s",
+			return Control{Name: name, Message: fmt.Sprintf("%s: the report says %s, its windows come to %s",
 				f.name, grouped(f.said), grouped(f.sum))}
 		}
 	}
-	return Control{name, true, good}
+	return Control{Name: name, Pass: true, Message: good}
 }
 
 func (r *Report) checkTotals() Control {
@@ -142,10 +148,10 @@ func (r *Report) checkFindings() Control {
 	}
 	for _, c := range classes {
 		if said, sum := countOf(r.Findings, c), countOf(s, c); said < sum {
-			return Control{"findings", false, fmt.Sprintf("%s: the report says %s, its windows come to %s", c, grouped(said), grouped(sum))}
+			return Control{Name: "findings", Message: fmt.Sprintf("%s: the report says %s, its windows come to %s", c, grouped(said), grouped(sum))}
 		}
 	}
-	return Control{"findings", true, "no finding of a window is left out"}
+	return Control{Name: "findings", Pass: true, Message: "no finding of a window is left out"}
 }
 
 func (r *Report) checkCoverage() Control {
@@ -176,7 +182,7 @@ func (r *Report) checkCoverage() Control {
 // have reasons that the figures do not show.
 func (r *Report) checkVerdict() Control {
 	bad := func(format string, args ...any) Control {
-		return Control{"verdict", false, fmt.Sprintf(format, args...)}
+		return Control{Name: "verdict", Message: fmt.Sprintf(format, args...)}
 	}
 	code, known := exitCodes[r.Verdict]
 	c := r.Coverage
@@ -194,5 +200,5 @@ func (r *Report) checkVerdict() Control {
 	case r.Verdict == verify.Consistent && c.Beyond.Known && len(c.Beyond.Parts) > 0 && !c.Beyond.Explained:
 		return bad("consistent, and the source held records behind the scope that the mirror's lag does not explain")
 	}
-	return Control{"verdict", true, "the verdict follows from the figures"}
+	return Control{Name: "verdict", Pass: true, Message: "the verdict follows from the figures"}
 }

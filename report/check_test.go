@@ -34,7 +34,7 @@ func key(name string) ed25519.PrivateKey {
 
 func sign(t testing.TB, r *report.Report, name string) {
 	t.Helper()
-	if err := r.Approve(name, "", began.Add(29*time.Hour), key(name)); err != nil {
+	if err := r.Approve(report.Approval{By: name, At: began.Add(29 * time.Hour)}, key(name)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -245,7 +245,7 @@ func TestSignatures(t *testing.T) {
 			t.Errorf("%s: the signature still holds", name)
 		}
 	}
-	if err := a.Approve("", "", began, key("x")); err == nil {
+	if err := a.Approve(report.Approval{At: began}, key("x")); err == nil {
 		t.Error("nobody signed")
 	}
 }

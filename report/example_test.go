@@ -22,7 +22,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	if err := r.Approve("Ada Byron", "", time.Now(), key); err != nil {
+	if err := r.Approve(report.Approval{By: "Ada Byron", At: time.Now()}, key); err != nil {
 		fmt.Println(err)
 		return
 	}

@@ -260,7 +260,7 @@ func TestApproversAreChecked(t *testing.T) {
 		{"", ""}, {" \t", ""}, {"Ren\xe9", ""}, {"Ada\nok", ""}, {"Ada\u202e", ""}, {"Ada\x1b[2K", ""}, {"Ada\u2028", ""}, {"a\ufffdb", ""}, {long, ""},
 		{"Ada", "a\xff"}, {"Ada", "a\rb"}, {"Ada", long},
 	} {
-		if err := r.Approve(c[0], c[1], began, key("x")); !errors.Is(err, report.ErrApprover) {
+		if err := r.Approve(report.Approval{By: c[0], Note: c[1], At: began}, key("x")); !errors.Is(err, report.ErrApprover) {
 			t.Errorf("%q, %q: %v", c[0], c[1], err)
 		}
 	}
@@ -268,7 +268,7 @@ func TestApproversAreChecked(t *testing.T) {
 		t.Error("the report was changed")
 	}
 	for _, name := range []string{"Ada Byron", "René", "Ľudmila", "山田 太郎", "אדה", "O'Neil (ops)", "=Ada"} {
-		if err := r.Approve(name, "known: "+name, began, key("x")); err != nil {
+		if err := r.Approve(report.Approval{By: name, Note: "known: " + name, At: began}, key("x")); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

@@ -100,6 +100,9 @@ func (r *mirrorRun) watch(ctx, drain context.Context) {
 		}
 		p := r.runner.Progress()
 		r.tailing = r.tailing || caughtUp(p)
+		if r.Gate.Limits().Paused {
+			told.paused(readingSource)
+		}
 		outage = told.look(time.Now(), p, r.meter.Troubles())
 		r.draw(p)
 		if draining != nil {

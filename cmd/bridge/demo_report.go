@@ -58,7 +58,7 @@ func reportOf(ctx context.Context, m *mirrorRun, dir string) (out demoReport, er
 	if err != nil {
 		return out, err
 	}
-	f := report.Facts{Tool: thisBuild().String(), Config: m.Config.hash(), Now: time.Now(),
+	f := report.Facts{Tool: thisTool(), Config: m.Config.hash(), Now: time.Now(),
 		Rollback: report.Rollback{Reason: "this is a demo"}, Remarks: []string{"both systems were servers in the demo's own process"}}
 	if seen, err := lookAt(ctx, m.settings, w); err == nil {
 		f.Mirror = mirrorAccount(w, seen)

@@ -74,6 +74,16 @@ func (o *outages) ended(what string, now time.Time) {
 	}
 }
 
+// paused forgets what does not work, because it is not tried while the mirror is paused.
+func (o *outages) paused(what string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if _, open := o.open[what]; open {
+		o.log.Info("is not tried while the mirror is paused", "what", what)
+		delete(o.open, what)
+	}
+}
+
 // What a mirror does with services, as outages are told of.
 const (
 	readingSource      = "read the source"

@@ -180,7 +180,7 @@ const lookPatience = 10 * time.Second
 // reportFacts is what the workflow knows beside the result.
 func (a *app) reportFacts(c *cli.Context, l *loaded, w state.Workflow) report.Facts {
 	f := report.Facts{
-		Tool: thisBuild().String(), Config: l.hash(), Now: time.Now(), ValidFor: c.Duration("valid-for"),
+		Tool: thisTool(), Config: l.hash(), Now: time.Now(), ValidFor: c.Duration("valid-for"),
 		DeadLetters: report.DeadLetters{Place: l.DeadLetters, Policy: l.policies()},
 		Remarks:     l.warnings(),
 		Waivers:     l.acceptedLosses(),

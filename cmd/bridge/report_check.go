@@ -60,7 +60,7 @@ func (a *app) reportCheck(c *cli.Context) error {
 		}
 	}
 	a.answer = res.answer()
-	if n := len(res.Controls); n > 0 && res.Intact && !res.Controls[n-1].Pass {
+	if n := len(res.Controls); n > 0 && res.Intact && res.Controls[n-1].Failed() {
 		return classed{bridge.WithHint(errors.New(res.Controls[n-1].Message),
 			"the report is intact, and source or target changed since: bridge verify run makes a new one"), errInconsistent}
 	}
@@ -124,13 +124,13 @@ func checkReport(file string, r *report.Report) (checkResult, error) {
 	if res.Controls, err = r.Check(); err != nil {
 		return res, err
 	}
-	more, err := checkRenderings(file, r)
+	more, err := checkRenderings(file, r, thisTool())
 	if err != nil {
 		return res, err
 	}
 	res.Controls = append(res.Controls, more...)
 	for _, c := range res.Controls {
-		res.Intact = res.Intact && c.Pass
+		res.Intact = res.Intact && !c.Failed()
 	}
 	if res.Intact {
 		for _, a := range r.Approvals {
@@ -140,7 +140,8 @@ func checkReport(file string, r *report.Report) (checkResult, error) {
 	return res, nil
 }
 
-func checkRenderings(file string, r *report.Report) ([]report.Control, error) {
+// checkRenderings judges the forms beside a report; tool is this program.
+func checkRenderings(file string, r *report.Report, tool string) ([]report.Control, error) {
 	var out []report.Control
 	for _, f := range report.Forms() {
 		name := beside(file, f)
@@ -155,21 +156,25 @@ func checkRenderings(file string, r *report.Report) ([]report.Control, error) {
 		if err := report.Write(&want, r, f); err != nil {
 			return nil, err
 		}
-		c := report.Control{Name: string(f), Pass: bytes.Equal(got, want.Bytes()), Message: name + " says the same"}
-		if !c.Pass {
-			c.Message = name + " is not what this program makes of the report" + madeBy(r)
-		}
-		out = append(out, c)
+		out = append(out, checkRendering(name, f, bytes.Equal(got, want.Bytes()), r.RenderedBy(), tool))
 	}
 	return out, nil
 }
 
-// madeBy says that another program made a report, which may word it otherwise.
-func madeBy(r *report.Report) string {
-	if r.Tool == thisBuild().String() {
-		return ""
+// checkRendering judges one form that stands beside a report: equal if this program makes
+// the same of the report. If it differs and another program made it, nobody can tell here
+// whether somebody changed it: versions differ in their words.
+func checkRendering(name string, f report.Form, equal bool, madeBy, tool string) report.Control {
+	c := report.Control{Name: string(f), Pass: equal, Message: name + " says the same"}
+	switch {
+	case equal:
+	case madeBy == tool:
+		c.Message = name + " is not what this program makes of the report"
+	default:
+		c.NotChecked = true
+		c.Message = name + " was not checked: another version made it, and versions differ in their words (" + orWord(madeBy, "one that did not note its name") + ")"
 	}
-	return "; it was made by another one, which may have worded it otherwise: " + r.Tool
+	return c
 }
 
 func signedBy(r *report.Report, key string) bool {
@@ -206,7 +211,10 @@ func (r checkResult) answer() *answer {
 		}
 		for _, c := range r.Controls {
 			sign := "ok  "
-			if !c.Pass {
+			switch {
+			case c.NotChecked:
+				sign = "skip"
+			case !c.Pass:
 				sign = "NOT "
 			}
 			if _, err := fmt.Fprintf(w, "%s %-10s %s\n", sign, c.Name, report.Plain(c.Message)); err != nil {

@@ -51,7 +51,7 @@ func (a *app) reportSign(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.Approve(c.String("by"), c.String("note"), time.Now(), key); err != nil {
+	if err := r.Approve(report.Approval{By: c.String("by"), Note: c.String("note"), At: time.Now(), Tool: thisTool()}, key); err != nil {
 		return err
 	}
 	out, err := writeReport(file, r, formsBeside(file))

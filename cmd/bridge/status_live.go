@@ -61,13 +61,14 @@ func (s *statusResult) addLive(l metrics.Live, err error) {
 	for i := range l.Partitions {
 		parts[l.Partitions[i].Partition] = &l.Partitions[i]
 	}
+	paused := s.paused(l.Paused)
 	for i := range s.Partitions {
 		row := &s.Partitions[i]
 		live := parts[row.Partition]
 		if live != nil && live.Ended {
 			row.Ended = true
 		}
-		row.explain(live, l.RetentionSeconds)
+		row.explain(live, l.RetentionSeconds, paused)
 		delete(parts, row.Partition)
 	}
 	for _, live := range l.Partitions {
@@ -75,11 +76,20 @@ func (s *statusResult) addLive(l metrics.Live, err error) {
 			continue // was in the checkpoint
 		}
 		row := partitionRow{Partition: live.Partition, Ended: live.Ended}
-		row.explain(&live, l.RetentionSeconds)
+		row.explain(&live, l.RetentionSeconds, paused)
 		s.Partitions = append(s.Partitions, row)
 	}
 	s.addOutage()
 	s.Worst = worst(s.Partitions)
+}
+
+// paused says that the intake is paused, and why; empty if it is not. A running mirror says so
+// itself; of one that cannot be asked the state says what it did last.
+func (s *statusResult) paused(live bool) string {
+	if s.Live && !live || !s.Live && s.Actual.Doing != doingPaused {
+		return ""
+	}
+	return "paused" + because(orWord(s.Wanted.Reason, s.Actual.Reason))
 }
 
 // addOutage says of partitions of which only the checkpoint is known what the mirror noted

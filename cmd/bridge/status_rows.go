@@ -18,6 +18,7 @@ const (
 	rankEnded
 	rankUnknown // only the checkpoint is known, and it does not say
 	rankBehind
+	rankPaused
 	rankWaiting
 	rankTrouble
 	rankExpiring
@@ -29,14 +30,16 @@ const (
 const lateFor = 15 * time.Minute
 
 // explain says how bad the state of a partition is, and why. live is nil if only the
-// checkpoint is known.
-func (row *partitionRow) explain(live *metrics.LivePart, retention float64) {
+// checkpoint is known; paused is why nothing is read, empty if the intake is not paused.
+func (row *partitionRow) explain(live *metrics.LivePart, retention float64, paused string) {
 	row.rank, row.Why = rankFine, ""
 	switch {
 	case row.Ended:
 		row.rank = rankEnded
 	case live != nil:
-		row.explainLive(live, retention)
+		row.explainLive(live, retention, paused)
+	case paused != "":
+		row.rank, row.Why = rankPaused, paused
 	case row.TipSeconds == nil:
 		row.rank, row.Why = rankUnknown, "was never seen empty"
 	case *row.TipSeconds > lateFor.Seconds():
@@ -44,7 +47,7 @@ func (row *partitionRow) explain(live *metrics.LivePart, retention float64) {
 	}
 }
 
-func (row *partitionRow) explainLive(live *metrics.LivePart, retention float64) {
+func (row *partitionRow) explainLive(live *metrics.LivePart, retention float64, paused string) {
 	row.LagSeconds, row.LagRecords, row.Waiting = live.BehindSeconds, live.BehindRecords, live.Waiting
 	behind := -1.0
 	if live.BehindSeconds != nil {
@@ -69,6 +72,8 @@ func (row *partitionRow) explainLive(live *metrics.LivePart, retention float64) 
 		row.rank, row.Why = rankTrouble, trouble
 	case live.CarryingSeconds >= outageAfter.Seconds():
 		row.rank, row.Why = rankTrouble, "a page is on its way for "+age(live.CarryingSeconds)
+	case paused != "":
+		row.rank, row.Why = rankPaused, paused
 	case len(live.Waiting) > 0:
 		row.rank, row.Why = rankWaiting, "waits for the end of "+shorten(strings.Join(live.Waiting, ", "), 20)
 	case behind < 0 && live.BehindRecords == nil:
@@ -132,7 +137,7 @@ func census(rows []partitionRow) string {
 		rank int
 		what string
 	}{
-		{rankStalled, "stalled"}, {rankExpiring, "soon dropped by the source"}, {rankTrouble, "in trouble"}, {rankWaiting, "waiting for a parent"},
+		{rankStalled, "stalled"}, {rankExpiring, "soon dropped by the source"}, {rankTrouble, "in trouble"}, {rankWaiting, "waiting for a parent"}, {rankPaused, "paused"},
 		{rankBehind, "behind"}, {rankUnknown, "not seen empty"}, {rankEnded, "ended"}, {rankFine, "fine"},
 	} {
 		if n[c.rank] > 0 {

@@ -154,24 +154,30 @@ func TestExplain(t *testing.T) {
 	for _, c := range []struct {
 		live      metrics.LivePart
 		retention float64
+		paused    string
 		rank      int
 		why       string
 	}{
-		{metrics.LivePart{BehindSeconds: behind(0.1)}, 86400, rankFine, ""},
-		{metrics.LivePart{BehindSeconds: behind(11)}, 86400, rankBehind, "behind"},
-		{metrics.LivePart{}, 86400, rankBehind, "nothing of it was read yet"},
-		{metrics.LivePart{Waiting: []string{"p"}}, 86400, rankWaiting, "waits for the end of p"},
-		{metrics.LivePart{BehindSeconds: behind(1), Trouble: trouble}, 86400, rankTrouble, "write unreachable, 3 tries in 0.0s"},
-		{metrics.LivePart{BehindSeconds: behind(80000), Trouble: trouble}, 86400, rankExpiring, "the source drops its records in 1h47m"},
-		{metrics.LivePart{BehindSeconds: behind(90000)}, 86400, rankExpiring, "the source drops its records in 0.0s"},
-		{metrics.LivePart{BehindSeconds: behind(90000)}, 0, rankBehind, "behind"},
-		{metrics.LivePart{Stalled: true, Trouble: trouble}, 0, rankStalled, "stalled: write unreachable, 3 tries in 0.0s"},
-		{metrics.LivePart{Stalled: true}, 0, rankStalled, "stalled"},
-		{metrics.LivePart{Stalled: true, CarryingSeconds: 75}, 0, rankStalled, "stalled: a page is on its way for 1m15s"},
-		{metrics.LivePart{BehindRecords: new(int64)}, 0, rankBehind, "behind"},
+		{metrics.LivePart{BehindSeconds: behind(0.1)}, 86400, "", rankFine, ""},
+		{metrics.LivePart{BehindSeconds: behind(11)}, 86400, "", rankBehind, "behind"},
+		{metrics.LivePart{}, 86400, "", rankBehind, "nothing of it was read yet"},
+		{metrics.LivePart{Waiting: []string{"p"}}, 86400, "", rankWaiting, "waits for the end of p"},
+		{metrics.LivePart{BehindSeconds: behind(1), Trouble: trouble}, 86400, "", rankTrouble, "write unreachable, 3 tries in 0.0s"},
+		{metrics.LivePart{BehindSeconds: behind(80000), Trouble: trouble}, 86400, "", rankExpiring, "the source drops its records in 1h47m"},
+		{metrics.LivePart{BehindSeconds: behind(90000)}, 86400, "", rankExpiring, "the source drops its records in 0.0s"},
+		{metrics.LivePart{BehindSeconds: behind(90000)}, 0, "", rankBehind, "behind"},
+		{metrics.LivePart{Stalled: true, Trouble: trouble}, 0, "", rankStalled, "stalled: write unreachable, 3 tries in 0.0s"},
+		{metrics.LivePart{Stalled: true}, 0, "", rankStalled, "stalled"},
+		{metrics.LivePart{Stalled: true, CarryingSeconds: 75}, 0, "", rankStalled, "stalled: a page is on its way for 1m15s"},
+		{metrics.LivePart{BehindRecords: new(int64)}, 0, "", rankBehind, "behind"},
+		{metrics.LivePart{BehindSeconds: behind(3600)}, 86400, "paused (night)", rankPaused, "paused (night)"},
+		{metrics.LivePart{}, 86400, "paused", rankPaused, "paused"},
+		{metrics.LivePart{BehindSeconds: behind(1), Trouble: trouble}, 86400, "paused", rankTrouble, "write unreachable, 3 tries in 0.0s"},
+		{metrics.LivePart{BehindSeconds: behind(80000)}, 86400, "paused", rankExpiring, "the source drops its records in 1h47m"},
+		{metrics.LivePart{Stalled: true, CarryingSeconds: 75}, 0, "paused", rankStalled, "stalled: a page is on its way for 1m15s"},
 	} {
 		var row partitionRow
-		row.explain(&c.live, c.retention)
+		row.explain(&c.live, c.retention, c.paused)
 		if row.Why != c.why || row.rank != c.rank {
 			t.Errorf("%+v is %d, %q, want %d, %q", c.live, row.rank, row.Why, c.rank, c.why)
 		}
@@ -198,8 +204,8 @@ func TestWatchLines(t *testing.T) {
 		go func() { done <- v.watch(t.Context(), signals, 2*time.Second, &out) }()
 		<-time.After(15 * time.Second)
 		signals <- syscall.SIGINT
-		if err := <-done; err != nil {
-			t.Error(err)
+		if err := <-done; !errors.Is(err, interrupted{syscall.SIGINT}) {
+			t.Errorf("the watch ends with %v, want the signal", err)
 		}
 		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 		// Looks come every 2 s, and the checkpoint is read again when it is 10 s old.
@@ -214,3 +220,57 @@ func TestWatchLines(t *testing.T) {
 		}
 	})
 }
+
+// A pause is no trouble: status says of each partition that it is paused and why, also if a
+// read failed before, and also if only the state can be asked.
+func TestPauseIsNoTrouble(t *testing.T) {
+	gate := &mirror.Gate{}
+	e := metrics.New(metrics.Config{Gate: gate})
+	e.Follow(func() (p mirror.Progress) {
+		for i := range 4 {
+			p.Partitions = append(p.Partitions, mirror.PartitionProgress{Row: bridge.Row{Partition: simShard(i)}, Asked: time.Now()})
+		}
+		return p
+	})
+	e.Hooks().Retry("read", simShard(1), bridge.ErrUnreachable, time.Second)
+	v := newViewer(t, filepath.Join(t.TempDir(), "state"), 4)
+	seen := func(live bool) (census, worst, line string) {
+		res, err := v.see(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Actual, res.Wanted = state.Actual{Doing: doingTailing}, state.Wanted{Mode: state.Running}
+		if gate.Limits().Paused {
+			res.Actual, res.Wanted = state.Actual{Doing: doingPaused}, state.Wanted{Mode: state.Paused, Reason: "new brokers"}
+		}
+		if live {
+			res.addLive(e.Live("orders"), nil)
+		} else {
+			res.addLive(metrics.Live{}, errors.New("only checkpoints are seen"))
+		}
+		var out bytes.Buffer
+		if err := v.line(&out, res); err != nil {
+			t.Fatal(err)
+		}
+		return censusOf(res), res.Worst, out.String()
+	}
+	if census, _, _ := seen(true); !strings.Contains(census, "1 in trouble") {
+		t.Errorf("before the pause: %s, want a partition in trouble", census)
+	}
+	gate.Set(mirror.Limits{Paused: true})
+	for _, live := range []bool{true, false} {
+		census, worst, line := seen(live)
+		if strings.Contains(census, "trouble") || !strings.Contains(census, " paused") || !strings.Contains(worst, ": paused (new brokers)") {
+			t.Errorf("live %t: %s; %s", live, census, worst)
+		}
+		if strings.Contains(line, "trouble") || !strings.Contains(line, "paused (new brokers)") {
+			t.Errorf("live %t: %s", live, line)
+		}
+	}
+	gate.Set(mirror.Limits{})
+	if census, _, _ := seen(true); strings.Contains(census, "paused") || strings.Contains(census, "trouble") {
+		t.Errorf("behind the pause: %s", census)
+	}
+}
+
+func censusOf(s statusResult) string { return census(s.Partitions) }

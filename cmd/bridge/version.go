@@ -1,10 +1,14 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"os"
 	"runtime"
 	"runtime/debug"
+	"sync"
 
 	"github.com/urfave/cli/v2"
 )
@@ -41,13 +45,47 @@ func thisBuild() build {
 	return b
 }
 
-func (b build) String() string {
+// thisTool names this program in reports. A build that version control does not name, or
+// not whole, is named by the digest of its file, too: two of them are two programs.
+var thisTool = sync.OnceValue(func() string {
+	b := thisBuild()
+	if b.Revision != "" && !b.Modified {
+		return b.String()
+	}
+	return b.named(fileDigest())
+})
+
+// fileDigest is a digest of the file of this program; empty if it cannot be read.
+func fileDigest() string {
+	name, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }() // nothing was written
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return ""
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+func (b build) String() string { return b.named("") }
+
+// named adds the digest of the program's file, if there is one.
+func (b build) named(digest string) string {
 	s := "bridge " + b.Version
 	if b.Revision != "" {
 		s += " revision " + b.Revision
 		if b.Modified {
 			s += " with local changes"
 		}
+	}
+	if digest != "" {
+		s += " file " + digest
 	}
 	return s + " " + b.Go + " " + b.Platform
 }
