@@ -47,7 +47,7 @@ func TestIntegrationKillsInApplyToGroup(t *testing.T) {
 			}
 		}
 	}
-	k.killAt("apply", false, 2) // and undone at once
+	k.killAt("apply", false, 3) // at the commit, and undone at once
 	k.overtaken()
 	t.Logf("figures: kill -9 inside apply and undo, kinesis to kafka: %d kills inside apply, %d inside undo, around every commit, deletion and read of offsets; %d finished, %d undone; lost 0",
 		k.kills["apply"], k.kills["undo"], k.kills["finished"], k.kills["undone"])
@@ -112,12 +112,13 @@ func (k *killing) killAt(verb string, behind bool, at int64) bool {
 		k.offsets(0, apply...)
 		args = []string{"undo"}
 	}
-	var n atomic.Int64
+	var n, killed atomic.Int64
 	c := k.j.start(slices.Concat([]string{"offsets", args[0], "--config", k.j.config("state")}, args[1:])...)
 	k.proxy.Watch(func(api int, answered bool) bool {
 		if api != offsetCommit && api != offsetFetch && api != offsetDelete || answered != behind || n.Add(1) != at {
 			return true
 		}
+		killed.Store(int64(api))
 		c.signal(syscall.SIGKILL)
 		return false
 	})
@@ -135,7 +136,7 @@ func (k *killing) killAt(verb string, behind bool, at int64) bool {
 	}
 	k.kills[verb]++
 	if verb == "apply" {
-		k.half(at)
+		k.half(int(killed.Load()))
 		if k.kills[verb]%2 == 0 {
 			k.offsets(0, apply...)
 			k.kills["finished"]++
@@ -148,11 +149,11 @@ func (k *killing) killAt(verb string, behind bool, at int64) bool {
 	return true
 }
 
-// half commits a part of what the plan says if nothing of it is there, as a broker would
-// leave it that stores each partition for itself.
-func (k *killing) half(at int64) {
+// half commits a part of what the plan says if the program was killed at its commit and nothing
+// of it is there, as a broker would leave it that stores each partition for itself.
+func (k *killing) half(api int) {
 	k.t.Helper()
-	if at != 2 || !maps.Equal(k.committed(), k.before) {
+	if api != offsetCommit || !maps.Equal(k.committed(), k.before) {
 		return
 	}
 	some := map[int32]int64{}
