@@ -29,6 +29,41 @@ func newCalendar(t *testing.T) *calendar {
 // dayPasses expires everything that is stored: streams keep a day.
 func (c *calendar) dayPasses() { c.ahead.Add(int64(25 * time.Hour)) }
 
+// dayPassesUnderEyes is dayPasses while somebody reads each open shard all the time.
+func (c *calendar) dayPassesUnderEyes(t *testing.T, s *kinesistest.Stream) {
+	t.Helper()
+	for range 25 {
+		c.ahead.Add(int64(time.Hour))
+		left := make(chan string, 1_000)
+		c.SetFault(func(call kinesistest.Call) kinesistest.Fault {
+			if call.Op == "GetRecords" {
+				select {
+				case left <- call.Shard:
+				default:
+				}
+			}
+			return kinesistest.Fault{}
+		})
+		unread := map[string]int{}
+		for _, shard := range s.Shards() {
+			if !shard.Closed {
+				unread[shard.ID] = 2 // the first one may have been under way
+			}
+		}
+		for len(unread) > 0 {
+			select {
+			case shard := <-left:
+				if unread[shard]--; unread[shard] <= 0 {
+					delete(unread, shard)
+				}
+			case <-time.After(time.Minute):
+				t.Fatalf("nobody reads the shards %v", unread)
+			}
+		}
+	}
+	c.SetFault(nil)
+}
+
 // What has expired before the first start, or while a shard had nothing to say, is no gap.
 func TestIntegrationExpiredParents(t *testing.T) {
 	t.Parallel() // it mostly waits
@@ -48,7 +83,7 @@ func TestIntegrationExpiredParents(t *testing.T) {
 	j := newJob(t, toKafka, k, "source", unique("expired"))
 	c := j.mirror("state")
 	c.until("all records that there are", func(p progress) bool { return p.Read >= 1000 })
-	k.dayPasses() // while the mirror looks on
+	k.dayPassesUnderEyes(t, s)
 	var idle []checker.Row
 	busy := s.ShardFor(rows[2000].Key)
 	for _, r := range rows[2000:] {
