@@ -85,8 +85,29 @@ var thens = map[string]string{
 
 // inBetween is what must hold in the middle of a page, behind the lines that stand before them.
 var inBetween = map[string]string{
-	"the group is set":       "exec bridge offsets apply --plan $PLAN --config orders.yaml\ngroup stands billing orders 12\n",
-	"the lease table is set": "dynamo leases billing-app 2\ndynamo lease billing-app shardId-000000000000 record orders 10 -1\n",
+	"the group is set":                     "exec bridge offsets apply --plan $PLAN --config orders.yaml\ngroup stands billing orders 12\n",
+	"the report says it in all four forms": reportSays,
+	"the lease table is set":               "dynamo leases billing-app 2\ndynamo lease billing-app shardId-000000000000 record orders 10 -1\n",
+}
+
+// reportSays looks for what the page on reports promises of each form.
+var reportSays = func() string {
+	var b strings.Builder
+	for form, texts := range map[string][]string{
+		"json": {`"verdict": "consistent"`, `"scope": `, `"fence": .*"taken_at":`, `"coverage": .*"percent":100`, `"totals": .*"balance":`, `"gates": `, `"name":"scope"`, `"dead_letters": `},
+		"txt":  prints, "md": prints, "html": prints,
+	} {
+		for _, text := range texts {
+			fmt.Fprintf(&b, "grep '%s' report/orders.%s\n", text, form)
+		}
+	}
+	return b.String()
+}()
+
+// prints is what every form for people shows.
+var prints = []string{
+	"CONSISTENT", "scope", "nothing beyond", "fence", "taken ", "coverage", "counts", "gates", " hold", "Ranges that were not judged",
+	"Gates and waivers", "stragglers", "limit", "dead letters", "accepted losses",
 }
 
 // until is typed for a line that runs until it is stopped.
