@@ -420,6 +420,7 @@ func TestProducerFindsACutLog(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		synctest.Wait() // the producer is idle, and its lines are nobody's
 		m.mu.Lock()
 		l := m.log(to)
 		l.values, l.last, l.next = l.values[:3], l.last[:3], p.lineTo(to).sequence
