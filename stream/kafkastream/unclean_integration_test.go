@@ -48,21 +48,14 @@ func TestIntegrationUncleanElection(t *testing.T) {
 	u.kafka.Kill(1)
 	u.produce("old", 10)
 	append10()
-	info, err := u.client.Topic(t.Context(), "dst")
-	for n := 0; bridge.Retryable(err) && n < 50; n++ { // the connection led to the broker that is gone
-		info, err = u.client.Topic(t.Context(), "dst")
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := session.Checkpoints().Save(t.Context(), bridge.Checkpoint{At: time.Now(), Source: origin, Target: info.Identity()}); err != nil {
-		t.Fatal(err)
-	}
+	info := inTime(t, func() (kafkastream.Topic, error) { return u.client.Topic(t.Context(), "dst") })
+	inTime(t, func() (struct{}, error) {
+		return struct{}{}, session.Checkpoints().Save(t.Context(), bridge.Checkpoint{At: time.Now(), Source: origin, Target: info.Identity()})
+	})
 	session.Close()
-	source, err := kafkastream.NewSource(t.Context(), kafkastream.SourceConfig{Client: u.client, Topic: "src"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	source := inTime(t, func() (*kafkastream.Source, error) {
+		return kafkastream.NewSource(t.Context(), kafkastream.SourceConfig{Client: u.client, Topic: "src"})
+	})
 	under := open(t, source, "0", bridge.Start{})
 	read, last, err := u.read(under, 20)
 	if err != nil || len(read) != 20 {
@@ -92,6 +85,20 @@ func TestIntegrationUncleanElection(t *testing.T) {
 		t.Errorf("a session over a ledger that was cut = %v, want a gap", err)
 	} else {
 		t.Log(err)
+	}
+}
+
+// inTime tries again what fails while a broker that is gone is still known, as the engine does.
+func inTime[T any](t *testing.T, try func() (T, error)) T {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; <-time.After(100 * time.Millisecond) {
+		v, err := try()
+		if err == nil {
+			return v
+		}
+		if !bridge.Retryable(err) || time.Now().After(end) {
+			t.Fatal(err)
+		}
 	}
 }
 
