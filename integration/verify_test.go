@@ -27,7 +27,10 @@ import (
 const (
 	verifySettle = 2 * time.Second
 	verifyWindow = 8 * time.Second
-	mostLag      = verifySettle + 2*verifyWindow
+	// comeBack is how long a mirror that was killed takes to write again: it waits put_timeout,
+	// and looks for what it had under way.
+	comeBack = 4 * time.Second
+	mostLag  = verifySettle + 2*verifyWindow + comeBack
 )
 
 // A verified is what verify run and verify show print.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -299,16 +300,16 @@ func neverAnswers(t *testing.T, w *world, kind memstream.OpKind, side string) {
 	w.catchUp()
 	s := map[string]*memstream.Stream{"source": w.src, "target": w.dst}[side]
 	partition, _ := lastOf(s)
-	from := 1
+	from := int64(1)
 	if kind == memstream.OpPartitions {
 		from = 2 // the first ones are those of the start, which has a patience of its own
 	}
-	n := 0
+	var n atomic.Int64
 	s.SetFaults(func(op memstream.Op) memstream.Fault {
 		if op.Kind != kind || op.Partition != "" && op.Partition != partition {
 			return memstream.Fault{}
 		}
-		if n++; n < from {
+		if n.Add(1) < from {
 			return memstream.Fault{}
 		}
 		return memstream.Fault{Delay: 1000 * time.Hour}
@@ -325,7 +326,7 @@ func neverAnswers(t *testing.T, w *world, kind memstream.OpKind, side string) {
 	res := w.run(v)
 	said := strings.Join(res.Reasons, "\n")
 	took := time.Since(began)
-	if n == from-1 {
+	if n.Load() == from-1 {
 		return // a run to an end lists once
 	}
 	if res.Verdict != verify.Inconclusive || !strings.Contains(said, "no answer within ") || took > 45*time.Minute {
