@@ -297,7 +297,8 @@ func testTailTrimmed(t *env, s *sinkTest) {
 	s.checkTail(t, got, behind, where)
 }
 
-// testTailShorter: the target lost what it had acknowledged.
+// testTailShorter: the target lost what it had acknowledged. A sink that can say where its
+// partitions end compares that with a clean floor, too.
 func testTailShorter(t *env, s *sinkTest) {
 	if s.LoseTail == nil {
 		return
@@ -307,11 +308,17 @@ func testTailShorter(t *env, s *sinkTest) {
 	places := slices.DeleteFunc(slices.Clone(acks), func(a bridge.Ack) bool { return a.Partition != acks[0].Partition })
 	slices.SortFunc(places, func(a, b bridge.Ack) int { return a.Position.Compare(b.Position) })
 	t.fatal(s.LoseTail(t.ctx, places[0].Partition, places[10].Position), "lose the tail")
-	floor := bridge.Floor{Partitions: map[string]bridge.Position{places[0].Partition: places[15].Position}}
-	_, err := s.tail(t, k, floor)
-	var gap *bridge.GapError
-	if !errors.As(err, &gap) || gap.Partition != places[0].Partition {
-		t.Errorf("tail of a target that ends before the floor: %v, want a gap", err)
+	_, ends := k.(bridge.Ender)
+	for _, clean := range []bool{false, true} {
+		if clean && !ends {
+			continue
+		}
+		floor := bridge.Floor{Partitions: map[string]bridge.Position{places[0].Partition: places[15].Position}, Clean: clean}
+		_, err := s.tail(t, k, floor)
+		var gap *bridge.GapError
+		if !errors.As(err, &gap) || gap.Partition != places[0].Partition {
+			t.Errorf("tail of a target that ends before the floor, clean %t: %v, want a gap", clean, err)
+		}
 	}
 }
 

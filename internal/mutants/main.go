@@ -106,17 +106,20 @@ func readAll(files []string) (all []mutant, err error) {
 
 // sound runs the named tests on the code as it is: one that fails anyway kills nothing.
 func sound(tree string, mutants []mutant) error {
-	type group struct{ pkg, tags string }
+	type group struct{ pkg, tags, parent string }
 	tests := map[group][]string{}
 	for _, m := range mutants {
-		g := group{m.pkg, m.tags}
+		g := group{pkg: m.pkg, tags: m.tags}
+		if parent, _, sub := strings.Cut(m.test, "/"); sub {
+			g.parent = parent
+		}
 		if !slices.Contains(tests[g], m.test) {
 			tests[g] = append(tests[g], m.test)
 		}
 	}
 	for g, names := range tests {
 		began := time.Now()
-		if out, err := goTest(tree, g.pkg, g.tags, strings.Join(names, "|")); err != nil {
+		if out, err := goTest(tree, g.pkg, g.tags, names...); err != nil {
 			return fmt.Errorf("a test of %s fails without a mutant: %s", g.pkg, out)
 		}
 		fmt.Printf("%-40s %5.1fs %d tests pass without a mutant\n", g.pkg, time.Since(began).Seconds(), len(names))
@@ -124,8 +127,23 @@ func sound(tree string, mutants []mutant) error {
 	return nil
 }
 
-func goTest(tree, pkg, tags, tests string) (string, error) {
-	return command(tree, "", "go", "test", "-vet=off", "-count=1", "-failfast", "-timeout=120s", "-tags="+tags, "-run", "^("+tests+")$", pkg)
+// goTest runs tests of one package by name: plain tests, or subtests of one test.
+func goTest(tree, pkg, tags string, tests ...string) (string, error) {
+	return command(tree, "", "go", "test", "-vet=off", "-count=1", "-failfast", "-timeout=120s", "-tags="+tags, "-run", pattern(tests), pkg)
+}
+
+// pattern is the value of -run. The flag takes a pattern for each level of names, and does not
+// split at a slash that is in parentheses.
+func pattern(tests []string) string {
+	parent, _, sub := strings.Cut(tests[0], "/")
+	if !sub {
+		return "^(" + strings.Join(tests, "|") + ")$"
+	}
+	names := make([]string, len(tests))
+	for i, t := range tests {
+		names[i] = strings.TrimPrefix(t, parent+"/")
+	}
+	return "^" + parent + "$/^(" + strings.Join(names, "|") + ")$"
 }
 
 // sources leaves out what a build does not need.

@@ -50,10 +50,8 @@ var steps = []step{
 	{name: "cut the source", hazard: "cut", weight: 2, can: func(w *walk) bool {
 		return !w.toKafka && w.txn == nil && (w.running != nil || w.clean || !w.begun)
 	}, do: (*walk).cutSource},
-	// Not after a clean stop: there memstream's sink looks at nothing. The session of
-	// kafkastream does, and has tests for it.
 	{name: "cut the target", hazard: "cut", weight: 2, can: func(w *walk) bool {
-		return w.toKafka && w.running == nil && w.begun && !w.clean
+		return w.toKafka && w.running == nil && w.begun
 	}, do: (*walk).cutTarget},
 	{name: "open transaction", hazard: "transactions", weight: 3, can: func(w *walk) bool { return !w.toKafka && w.txn == nil }, do: (*walk).openTransaction},
 	{name: "end transaction", hazard: "transactions", weight: 1, can: func(w *walk) bool { return w.txn != nil }, do: (*walk).endTransaction},

@@ -14,9 +14,11 @@ import (
 // A Floor that names no partition at all is that of a first start and begins at what is
 // there. Otherwise a partition that is not named is looked at from its beginning, and that
 // this beginning is gone is a gap.
+//
+// From a Clean floor nothing is yielded. A Kafka-like stream must still reach that floor.
 func (k *sink) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bridge.Placed, error] {
 	return func(yield func(bridge.Placed, error) bool) {
-		if from.Clean {
+		if from.Clean && k.s.cfg.Flavour == Kinesis {
 			return
 		}
 		list, err := k.tail(ctx, from)
@@ -62,21 +64,25 @@ func (k *sink) tail(ctx context.Context, from bridge.Floor) ([]bridge.Placed, er
 		if lost := k.mark(p, at); lost != nil {
 			return list, lost
 		}
-		if err := s.gone(p, at, len(from.Partitions) > 0); err != nil {
+		if err := s.gone(p, at, from); err != nil {
 			return list, err
 		}
-		list = k.ours(list, p, at)
+		if !from.Clean {
+			list = k.ours(list, p, at)
+		}
 	}
 	return list, nil
 }
 
-// gone reports a range that cannot be looked at.
-func (s *Stream) gone(p *part, at bridge.Position, strict bool) error {
+// gone reports a range that cannot be looked at. Behind a Clean floor nothing is looked for.
+func (s *Stream) gone(p *part, at bridge.Position, from bridge.Floor) error {
 	gap := &bridge.GapError{Stream: s.cfg.Name, Partition: p.id, After: at, Before: p.oldest()}
 	switch {
 	case at.After(p.end()):
 		gap.Reason = "the partition ends before what was acknowledged"
-	case p.lost(at) && (strict || !at.IsZero()):
+	case from.Clean:
+		return nil
+	case p.lost(at) && len(from.Partitions) > 0:
 		gap.Reason = "what is behind the position is no longer kept"
 	case s.cfg.Flavour == Kinesis && !at.IsZero() && !p.has(at.Seq):
 		gap.Reason = "possible gap: the record at the position is no longer kept"
