@@ -435,9 +435,10 @@ func (r *run) sayBeyond(say func(string, ...any)) {
 }
 
 // records is how many records an uncovered range stands for that no window counts: by
-// offsets if it has any, else one. A range that windows hold counts there.
+// offsets if it has any, else one. A range that windows hold counts there, and one whose
+// records are unverifiable counts among those.
 func (u *Uncovered) records(inWindow func(u *Uncovered) bool) int64 {
-	if inWindow(u) {
+	if u.Counted || u.Records > 0 || inWindow(u) {
 		return 0
 	}
 	after, err1 := u.After.Offset()

@@ -165,7 +165,9 @@ func TestTrimmedWhileItIsRead(t *testing.T) {
 					if want := c.lies(lies); !slices.Equal(want, got) || len(want) == 0 {
 						t.Errorf("%s of %s, seed %d: %+v:%s\n%s", side, name, seed, res.Findings, difference(want, got), unjudged(res))
 					}
-					if !strings.Contains(unjudged(res), side+" "+id+": records were removed before they were read") {
+					// Or they were removed before the run came to the partition at all.
+					older := side == "source" && strings.Contains(unjudged(res), "source "+id+": the target holds older records than the source still has")
+					if !older && !strings.Contains(unjudged(res), side+" "+id+": records were removed before they were read") {
 						t.Errorf("%s of %s, seed %d: %s", side, name, seed, unjudged(res))
 					}
 				})
