@@ -255,16 +255,18 @@ func (e *openedError) Error() string {
 // surveyed notes, once a run, what lies beyond its scope.
 func (r *run) survey(ctx context.Context) error {
 	v := r.v
+	r.mu.Lock()
 	if !r.surveys() || r.Beyond.Known {
-		r.mu.Lock()
-		defer r.mu.Unlock()
 		if !r.Beyond.Known && r.whole() {
 			r.Beyond = beyondOf(nil)
 		}
+		r.mu.Unlock()
 		return nil
 	}
-	rows := make(map[string]bridge.Row, len(r.acked))
-	for id, row := range r.acked {
+	acked := r.acked
+	r.mu.Unlock()
+	rows := make(map[string]bridge.Row, len(acked))
+	for id, row := range acked {
 		if after := v.Select.After[id]; after.After(row.Position) {
 			row.Position = after
 		}

@@ -57,6 +57,12 @@ func (s *survey) look(ctx context.Context, each int) (err error) {
 		return nil
 	}
 	s.letters = p.lettersPlace(ctx)
+	_, err = patiently(ctx, s.settings, "look for loops", func() (struct{}, error) {
+		return struct{}{}, s.lookForLoop(ctx, p)
+	})
+	if err != nil {
+		return err
+	}
 	_, err = patiently(ctx, s.settings, "read a sample", func() (struct{}, error) {
 		s.sample, s.backlog = sample{}, 0
 		return struct{}{}, s.read(ctx, p, each)
@@ -115,10 +121,6 @@ func (s *survey) kafka(ctx context.Context, p *pair) (err error) {
 		return err
 	}
 	if s.stores, err = storesOf(ctx, p.kafka, s.Config.Workflow); err != nil {
-		return err
-	}
-	s.letters = p.lettersPlace(ctx)
-	if err := s.lookForLoop(ctx, p); err != nil {
 		return err
 	}
 	if s.idExpiry, s.noExpiry = p.kafka.ExpiryOfIDs(ctx); s.noExpiry != nil && !errors.Is(s.noExpiry, bridge.ErrDenied) {
