@@ -125,6 +125,9 @@ type Recoverable interface {
 	// Before Tail ends, everything that an earlier worker could still have had under way
 	// is either on the target or can come no more (Kafka) or has had its time (Kinesis).
 	Tail(ctx context.Context, from Floor) iter.Seq2[Placed, error]
+	// Digest is what Tail tells two records of one Origin apart by: r is a record as it is
+	// given to Write, or one that becomes a dead letter with the key that its source gave it.
+	Digest(r *Record) uint64
 }
 
 // An Intent is one record that is about to be put.

@@ -154,6 +154,9 @@ type Placed struct {
 	Partition string
 	Position  Position
 	Origin    Coordinate
+	// Digest is that of the record by Recoverable.Digest; zero if it is not known. A source
+	// log that was cut back and written again holds another record at the same Origin.
+	Digest uint64
 	// Key is the partition key if the target places by it (Kinesis); nil otherwise.
 	Key []byte
 }

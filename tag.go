@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/bits"
+	"time"
 )
 
 // A WorkflowKey is the secret of one workflow, 32 random bytes. Whoever has it can write
@@ -87,6 +88,25 @@ func (t *Tagger) Sum(parts ...[]byte) uint64 {
 
 // Digest is the tag of a record's key and value. Nil and empty differ.
 func (t *Tagger) Digest(key, value []byte) uint64 { return t.Sum(key, value) }
+
+// ContentDigest is an unkeyed digest of a record's key, value and time, and never zero. Nil
+// and empty differ. The zero time is that of a record of which the time is not kept.
+func ContentDigest(key, value []byte, at time.Time) uint64 {
+	h := sha256.New()
+	var head [17]byte
+	for _, p := range [][]byte{key, value} {
+		b := append(head[:0], 0)
+		if p != nil {
+			b[0] = 1
+		}
+		h.Write(binary.BigEndian.AppendUint64(b, uint64(len(p))))
+		h.Write(p)
+	}
+	if !at.IsZero() {
+		h.Write(binary.BigEndian.AppendUint64(head[:0], uint64(at.UnixMilli())))
+	}
+	return max(binary.BigEndian.Uint64(h.Sum(nil)), 1)
+}
 
 // condense appends 17 bytes that stand for p: whether it is nil, its length, its fold.
 func (t *Tagger) condense(dst, p []byte) []byte {

@@ -68,12 +68,13 @@ func TestBrokenLetters(t *testing.T) {
 			}
 			return acks, nil
 		}}, append([]string{"letters tail", "letters removed", "letter too large"}, read...)},
-		{"keeps an empty value for none", grave{put: changed(func(l *bridge.DeadLetter) { l.Value = append([]byte{}, l.Value...) })}, read},
+		{"keeps an empty value for none", grave{put: changed(func(l *bridge.DeadLetter) { l.Value = append([]byte{}, l.Value...) })}, append([]string{"letters tail"}, read...)},
 		{"keeps no key for an empty one", grave{put: changed(func(l *bridge.DeadLetter) {
 			if len(l.Key) == 0 {
 				l.Key = nil
 			}
-		})}, read},
+		})}, append([]string{"letters tail"}, read...)},
+		{"does not tell what it found", grave{found: func(p *bridge.Placed) bool { p.Digest = 0; return true }}, []string{"letters tail", "letters of others", "put at once", "letters removed", "letters closed", "letter too large"}},
 		{"drops headers", grave{put: changed(func(l *bridge.DeadLetter) { l.Headers = nil })}, read},
 		{"forgets the time of the record", grave{put: changed(func(l *bridge.DeadLetter) { l.Time = l.At })}, read},
 		{"forgets why", grave{put: changed(func(l *bridge.DeadLetter) { l.Reason = "" })}, read},

@@ -40,6 +40,10 @@ func (s *sink) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bridge.Pla
 	return s.tail(seq)
 }
 
+func (s *sink) Digest(r *bridge.Record) uint64 {
+	return s.Sink.(bridge.Recoverable).Digest(r)
+}
+
 func (s *sink) Close() error {
 	if s.close == nil {
 		return s.Sink.Close()
@@ -120,7 +124,7 @@ func TestBrokenSinks(t *testing.T) {
 			if r.Value == nil {
 				r.Value = []byte{}
 			}
-		})}, join(nil, nil, "write", "write order", "write lanes at once", "write keeps nothing", "write oversize", "fence")},
+		})}, join(nil, nil, "write", "write order", "write lanes at once", "write keeps nothing", "write oversize", "fence", "tail")},
 		{"sets its own time", sink{write: onRecords(func(r *bridge.Record) { r.Time = time.Now().Truncate(time.Millisecond) })}, writes},
 		{"changes what it is given", sink{write: func(ctx context.Context, k bridge.Sink, recs []bridge.Record) ([]bridge.Ack, error) {
 			acks, err := k.Write(ctx, recs)
@@ -163,6 +167,10 @@ func TestBrokenSinks(t *testing.T) {
 			p.Partition = "7"
 			return yield(p, err)
 		})}, tails},
+		{"tail does not tell what it found", sink{tail: onTail(func(_ int, p bridge.Placed, err error, yield func(bridge.Placed, error) bool) bool {
+			p.Digest = 0
+			return yield(p, err)
+		})}, join(nil, nil, "tail")},
 	} {
 		t.Run(b.name, func(t *testing.T) {
 			t.Parallel()

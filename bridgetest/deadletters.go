@@ -146,14 +146,15 @@ func (t *env) expectLetters(p LettersPlace, workflow string, want []bridge.DeadL
 	}
 }
 
-func (t *env) lettersTail(d bridge.DeadLetters, from bridge.Floor) (map[bridge.Coordinate]int, error) {
+// lettersTail returns the digests of the letters that the tail yields.
+func (t *env) lettersTail(d bridge.DeadLetters, from bridge.Floor) (map[bridge.Coordinate]uint64, error) {
 	t.Helper()
 	r, ok := d.(bridge.Recoverable)
 	if !ok {
 		t.Fatal("the place cannot be searched")
 	}
-	return try(t, func() (map[bridge.Coordinate]int, error) {
-		found := map[bridge.Coordinate]int{}
+	return try(t, func() (map[bridge.Coordinate]uint64, error) {
+		found := map[bridge.Coordinate]uint64{}
 		for p, err := range r.Tail(t.ctx, from) {
 			if err != nil {
 				return nil, err
@@ -161,7 +162,7 @@ func (t *env) lettersTail(d bridge.DeadLetters, from bridge.Floor) (map[bridge.C
 			if p.Partition == "" || p.Position.IsZero() {
 				t.Fatalf("the tail yields %+v", p)
 			}
-			found[p.Origin]++
+			found[p.Origin] = p.Digest
 		}
 		return found, nil
 	})
@@ -172,8 +173,16 @@ func (t *env) expectTail(d bridge.DeadLetters, from bridge.Floor, want ...bridge
 	found, err := t.lettersTail(d, from)
 	t.fatal(err, "tail")
 	for _, w := range want {
-		if found[w.Origin] == 0 {
+		digest, ok := found[w.Origin]
+		if !ok {
 			t.Errorf("the tail does not yield %s", w.Origin)
+		}
+		r := bridge.Record{Key: w.Key, Value: w.Value}
+		if want := d.(bridge.Recoverable).Digest(&r); ok && digest != want {
+			t.Errorf("the tail yields %s with digest %x, the letter has %x", w.Origin, digest, want)
+		}
+		if r.Value = append([]byte("another "), r.Value...); d.(bridge.Recoverable).Digest(&r) == digest {
+			t.Errorf("another value has the digest of %s", w.Origin)
 		}
 		delete(found, w.Origin)
 	}

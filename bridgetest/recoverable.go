@@ -96,6 +96,33 @@ func testTail(t *env, s *sinkTest) {
 	got, err = s.tail(t, k, bridge.Floor{})
 	t.fatal(err, "tail")
 	s.checkTail(t, got, recs, acks)
+	s.checkDigests(t, k.(bridge.Recoverable), got, recs)
+}
+
+// checkDigests: what Tail yields tells a record from another one that stands at its origin.
+func (s *sinkTest) checkDigests(t *env, k bridge.Recoverable, got []bridge.Placed, recs []bridge.Record) {
+	t.Helper()
+	digests := map[bridge.Coordinate]uint64{}
+	for _, p := range got {
+		digests[p.Origin] = p.Digest
+	}
+	for i := range recs {
+		want := digests[recs[i].Origin]
+		if d := k.Digest(&recs[i]); want == 0 || d != want {
+			t.Errorf("record %d: yielded with digest %x, it has %x", i, want, d)
+		}
+		other := recs[i]
+		other.Value = append([]byte("another "), other.Value...)
+		if k.Digest(&other) == want {
+			t.Errorf("record %d: another value has its digest", i)
+		}
+		if other = recs[i]; other.Key != nil {
+			other.Key = append([]byte("another "), other.Key...)
+			if k.Digest(&other) == want {
+				t.Errorf("record %d: another key has its digest", i)
+			}
+		}
+	}
 }
 
 // testTailFloor: exactly what is behind the floor, and all of a partition that the floor

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/gofrs/flock"
 
@@ -217,11 +218,16 @@ func (f *File) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bridge.Pla
 				yield(bridge.Placed{}, fmt.Errorf("read the dead letters %s: %w", f.path, err))
 				return
 			}
-			if l.ours && !yield(bridge.Placed{Partition: f.name, Position: position(at + l.end), Origin: l.Origin}, nil) {
+			if l.ours && !yield(bridge.Placed{Partition: f.name, Position: position(at + l.end), Origin: l.Origin, Digest: bridge.ContentDigest(l.Key, l.Value, time.Time{})}, nil) {
 				return
 			}
 		}
 	}
+}
+
+// Digest is that of key and value.
+func (f *File) Digest(r *bridge.Record) uint64 {
+	return bridge.ContentDigest(r.Key, r.Value, time.Time{})
 }
 
 // Close lets another process have the file.

@@ -12,17 +12,24 @@ import (
 	"github.com/kinesis-msk-bridge/bridge/stream/memstream"
 )
 
-// A source log that is cut back and written again beyond where the mirror stands is a gap
-// with its range, whether the mirror runs meanwhile or starts later.
+// A source log that is cut back and written again, however far, is a gap with its range,
+// whether the mirror runs meanwhile or starts later, and also if it ends when it is caught up.
 func TestCutSourceLogIsAGap(t *testing.T) {
 	for _, running := range []bool{true, false} {
-		t.Run(fmt.Sprint("running ", running), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { cutLog(t, running) })
+		for _, again := range []int{0, 5, 10, 25} {
+			t.Run(fmt.Sprintf("running %t, %d new", running, again), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { cutLog(t, running, false, again) })
+			})
+		}
+	}
+	for _, again := range []int{0, 5, 10, 25} {
+		t.Run(fmt.Sprintf("until caught up, %d new", again), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { cutLog(t, false, true, again) })
 		})
 	}
 }
 
-func cutLog(t *testing.T, running bool) {
+func cutLog(t *testing.T, running, untilCaughtUp bool, again int) {
 	src := memstream.New(memstream.Config{Partitions: 1, Calm: true})
 	dst := memstream.New(memstream.Config{Partitions: 1, Calm: true})
 	cps := memstream.NewCheckpoints(nil)
@@ -37,7 +44,7 @@ func cutLog(t *testing.T, running bool) {
 		return last
 	}
 	begin := func() (*mirror.Mirror, chan error) {
-		m := &mirror.Mirror{Source: src.Source("wf"), Sink: dst.Sink(memstream.SinkConfig{Workflow: "wf"}), Checkpoints: cps.Open(), Keys: byHash(1)}
+		m := &mirror.Mirror{Source: src.Source("wf"), Sink: dst.Sink(memstream.SinkConfig{Workflow: "wf"}), Checkpoints: cps.Open(), Keys: byHash(1), UntilCaughtUp: untilCaughtUp}
 		ended := make(chan error, 1)
 		go func() { ended <- m.Run(t.Context()) }()
 		return m, ended
@@ -49,8 +56,10 @@ func cutLog(t *testing.T, running bool) {
 	if n := dst.Len(); n != 20 {
 		t.Fatalf("%d records on the target, want 20", n)
 	}
-	if !running {
+	if !running && !untilCaughtUp {
 		m.Drain()
+	}
+	if !running {
 		if err := <-ended; err != nil {
 			t.Fatal(err)
 		}
@@ -58,7 +67,7 @@ func cutLog(t *testing.T, running bool) {
 	if err := src.LoseTail("0", kept); err != nil {
 		t.Fatal(err)
 	}
-	put("new", 25)
+	put("new", again)
 	if !running {
 		_, ended = begin()
 	}

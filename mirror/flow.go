@@ -216,7 +216,11 @@ func (f *flow) pick(in []bridge.Record) ([]bridge.Record, bridge.Counts, []bridg
 			counts.LoopSkipped++
 			continue
 		}
-		if f.r.letters.holds(f.part.ID, rec.Position) {
+		buried, err := f.buried(rec)
+		if err != nil {
+			return nil, counts, nil, err
+		}
+		if buried {
 			counts.DeadLettered++
 			continue
 		}
@@ -239,7 +243,10 @@ func (f *flow) pick(in []bridge.Record) ([]bridge.Record, bridge.Counts, []bridg
 		if route.Partition == "" {
 			lane.target = string(route.Key)
 		}
-		there, err := f.r.present.has(lane, rec.Position, f.r.m.Compacted, f.r.target.Name)
+		f.remember(rec, route.Key)
+		rec.Origin = f.coordinate(rec.Position)
+		rec.Key, rec.Partition = route.Key, route.Partition
+		there, err := f.has(lane, rec)
 		if err != nil {
 			return nil, counts, nil, err
 		}
@@ -247,9 +254,6 @@ func (f *flow) pick(in []bridge.Record) ([]bridge.Record, bridge.Counts, []bridg
 			counts.Present++
 			continue
 		}
-		f.remember(rec, route.Key)
-		rec.Origin = f.coordinate(rec.Position)
-		rec.Key, rec.Partition = route.Key, route.Partition
 		out = append(out, *rec)
 	}
 	return out, counts, letters, nil

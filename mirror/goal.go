@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -49,12 +50,11 @@ func (r *run) newGoal(ctx context.Context, at time.Time, parts []bridge.Partitio
 		g.ends = ends
 	}
 	for _, p := range parts {
-		row := rows[p.ID]
-		if end, ok := g.ends[p.ID]; row.Ended || ok && !end.After(row.Position) {
-			continue
-		}
-		g.left[p.ID] = true
+		// Also one that ends at its checkpoint takes a page: only a reader proves that the log
+		// still is the one that was read up to there.
+		g.left[p.ID] = !rows[p.ID].Ended
 	}
+	maps.DeleteFunc(g.left, func(_ string, left bool) bool { return !left })
 	if len(g.left) == 0 {
 		close(g.all)
 	}

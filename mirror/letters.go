@@ -133,15 +133,15 @@ func (f *flow) bury(ctx context.Context, letters []bridge.DeadLetter, w *window)
 // scanLetters asks the place of dead letters which ones an earlier run left there behind
 // the checkpoint: they are neither written nor kept again.
 func (r *run) scanLetters(ctx context.Context, cp bridge.Checkpoint, rows map[string]bridge.Row) (presence, error) {
-	found := presence{}
 	place, ok := r.m.DeadLetters.(bridge.Recoverable)
 	if !ok {
-		return found, nil
+		return newPresence(nil), nil
 	}
+	found := newPresence(place.Digest)
 	from := bridge.Floor{Partitions: cp.Floor.DeadLetters, Clean: cp.Clean}
 	for placed, err := range place.Tail(ctx, from) {
 		if err != nil {
-			return nil, fmt.Errorf("look for dead letters that are there already: %w", err)
+			return found, fmt.Errorf("look for dead letters that are there already: %w", err)
 		}
 		done := rows[placed.Origin.Partition].Position
 		if placed.Origin.Stream != r.source.String() || !placed.Origin.Position.After(done) {
@@ -150,22 +150,17 @@ func (r *run) scanLetters(ctx context.Context, cp bridge.Checkpoint, rows map[st
 		placed.Partition = ""
 		found.add(placed, done)
 	}
-	if n := len(found); n > 0 {
+	if n := len(found.lanes); n > 0 {
 		r.log.Info("found dead letters of this workflow", "partitions", n)
 	}
 	return found, nil
 }
 
-// holds reports whether the record at this position of a source partition is a dead
-// letter already.
-func (p presence) holds(source string, at bridge.Position) bool {
-	if len(p) == 0 {
-		return false
+// buried reports whether a record is a dead letter already. It has its source's key.
+func (f *flow) buried(rec *bridge.Record) (bool, error) {
+	_, ok, other := f.r.letters.find(f.part.ID, rec)
+	if other {
+		return false, f.cut(rec.Position, f.r.letters.last[f.part.ID])
 	}
-	t := p[lane{source: source}]
-	if t == nil {
-		return false
-	}
-	_, ok := t.at[at]
-	return ok
+	return ok, nil
 }

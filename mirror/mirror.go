@@ -237,6 +237,9 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 	if r.letters, err = r.scanLetters(ctx, cp, rows); err != nil {
 		return nil, err
 	}
+	if err := r.reaches(ctx, rows); err != nil {
+		return nil, err
+	}
 	if !cp.At.IsZero() {
 		r.log.Info("goes on from the checkpoint", "at", cp.At, "clean", cp.Clean, "read", cp.Counts.Read, "already_present", cp.Counts.Present)
 	}

@@ -80,7 +80,7 @@ func newTracker(cp bridge.Checkpoint, found presence) *tracker {
 	}
 	// What the scan found is on the target, but not done until its flow has come past it.
 	// Until then the floor stays where it is: a window that is open from the start.
-	for l, there := range found {
+	for l, there := range found.lanes {
 		for p := range there.where {
 			t.indexOf(p).raise(l.source, there.last)
 		}
@@ -91,7 +91,7 @@ func newTracker(cp bridge.Checkpoint, found presence) *tracker {
 
 // await keeps the floor where it is until each flow has come past what was found of it.
 func (t *tracker) await(found presence) {
-	for l, there := range found {
+	for l, there := range found.lanes {
 		if s := t.rows[l.source]; s != nil && (s.Ended || !there.last.After(s.Position)) {
 			continue
 		}

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -145,7 +146,12 @@ func (l *Letters) put(ctx context.Context, d bridge.DeadLetter) error {
 	return nil
 }
 
-// Tail lists the names of the source's letters behind the floor.
+// Digest is that of key and value.
+func (l *Letters) Digest(r *bridge.Record) uint64 {
+	return bridge.ContentDigest(r.Key, r.Value, time.Time{})
+}
+
+// Tail lists the names of the source's letters behind the floor, and reads what they hold.
 func (l *Letters) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bridge.Placed, error] {
 	return func(yield func(bridge.Placed, error) bool) {
 		if from.Clean {
@@ -166,7 +172,14 @@ func (l *Letters) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bridge.
 				if err == nil && !ours {
 					continue
 				}
-				if !yield(bridge.Placed{Partition: l.conf.place(p), Position: at.Position, Origin: at}, err) || err != nil {
+				placed := bridge.Placed{Partition: l.conf.place(p), Position: at.Position, Origin: at}
+				var letter bridge.DeadLetter
+				if err == nil {
+					if letter, ours, err = l.conf.get(ctx, key); ours {
+						placed.Digest = bridge.ContentDigest(letter.Key, letter.Value, time.Time{})
+					}
+				}
+				if !yield(placed, err) || err != nil {
 					return
 				}
 			}

@@ -45,11 +45,7 @@ var steps = []step{
 	{name: "target away", hazard: "age", weight: 2, can: runs1, do: (*walk).targetAway},
 	{name: "rough", hazard: "rough", weight: 2, do: (*walk).roughen},
 	{name: "trim", hazard: "trim", weight: 2, can: fromKafka, do: (*walk).trim},
-	// Not after a kill: copies of records that were cut, and that no checkpoint covers, may then
-	// be on the target under the coordinates of new ones.
-	{name: "cut the source", hazard: "cut", weight: 2, can: func(w *walk) bool {
-		return !w.toKafka && w.txn == nil && (w.running != nil || w.clean || !w.begun)
-	}, do: (*walk).cutSource},
+	{name: "cut the source", hazard: "cut", weight: 2, can: func(w *walk) bool { return !w.toKafka && w.txn == nil }, do: (*walk).cutSource},
 	{name: "cut the target", hazard: "cut", weight: 2, can: func(w *walk) bool {
 		return w.toKafka && w.running == nil && w.begun
 	}, do: (*walk).cutTarget},

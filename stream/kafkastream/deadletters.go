@@ -173,12 +173,22 @@ func (d *DeadLetters) tail(ctx context.Context, n int32, r span, yield func(brid
 			yield(bridge.Placed{}, err)
 			return false
 		}
-		origin, ok := s.mine(d.stamp, rec)
-		if ok && !yield(bridge.Placed{Partition: placeName(s.letters.Name, n), Position: bridge.OffsetPosition(rec.Offset), Origin: origin}, nil) {
+		origin, _, ok := s.mine(d.stamp, rec)
+		if !ok {
+			continue
+		}
+		at := bridge.OffsetPosition(rec.Offset)
+		digest := bridge.ContentDigest(rec.Key, rec.Value, time.Time{})
+		if !yield(bridge.Placed{Partition: placeName(s.letters.Name, n), Position: at, Origin: origin, Digest: digest}, nil) {
 			return false
 		}
 	}
 	return true
+}
+
+// Digest is that of key and value.
+func (d *DeadLetters) Digest(r *bridge.Record) uint64 {
+	return bridge.ContentDigest(r.Key, r.Value, time.Time{})
 }
 
 // Close does nothing: the session owns what is used.

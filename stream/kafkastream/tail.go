@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -113,12 +114,13 @@ func (k *Sink) tail(ctx context.Context, n int32, r span, found chan<- bridge.Pl
 		if err != nil {
 			return err
 		}
-		origin, ok := s.mine(k.stamp, rec)
+		origin, at, ok := s.mine(k.stamp, rec)
 		if !ok {
 			continue
 		}
+		digest := bridge.ContentDigest(rec.Key, rec.Value, at)
 		select {
-		case found <- bridge.Placed{Partition: strconv.Itoa(int(n)), Position: bridge.OffsetPosition(rec.Offset), Origin: origin}:
+		case found <- bridge.Placed{Partition: strconv.Itoa(int(n)), Position: bridge.OffsetPosition(rec.Offset), Origin: origin, Digest: digest}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -126,23 +128,28 @@ func (k *Sink) tail(ctx context.Context, n int32, r span, found chan<- bridge.Pl
 	return nil
 }
 
-// mine reports whether this task wrote the record, and from where it had it. Without a
+// Digest is that of key, value and time, all of which the provenance header's tag covers.
+func (k *Sink) Digest(r *bridge.Record) uint64 {
+	return bridge.ContentDigest(r.Key, r.Value, r.Time)
+}
+
+// mine reports whether this task wrote the record, from where it had it, and with what time. Without a
 // checkpoint the list of producer ids may be gone, too: the tag alone decides then, and the
 // producer id is adopted.
-func (s *Session) mine(stamp *bridge.Stamp, rec fetchedRecord) (bridge.Coordinate, bool) {
+func (s *Session) mine(stamp *bridge.Stamp, rec fetchedRecord) (bridge.Coordinate, time.Time, bool) {
 	listed := slices.Contains(s.listed, rec.ProducerID)
 	if !listed && !s.adopted.open() {
-		return bridge.Coordinate{}, false
+		return bridge.Coordinate{}, time.Time{}, false
 	}
 	i := lastHeader(rec, bridge.ProvenanceHeader)
 	if i < 0 {
-		return bridge.Coordinate{}, false
+		return bridge.Coordinate{}, time.Time{}, false
 	}
-	origin, _, mark := stamp.Judge(rec.Headers[i].Value, rec.Key, rec.Value)
+	origin, p, mark := stamp.Judge(rec.Headers[i].Value, rec.Key, rec.Value)
 	if mark == bridge.Ours && !listed {
 		s.adopted.add(rec.ProducerID)
 	}
-	return origin, mark == bridge.Ours
+	return origin, p.Time, mark == bridge.Ours
 }
 
 // adopted are producer ids that wrote records of the task and that no list names.

@@ -162,12 +162,17 @@ func (d *DeadLetters) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bri
 			}
 		}
 		for f, err := range scanLetters(ctx, d.client, d.conf.Codec, floor) {
-			p := bridge.Placed{Partition: d.place(f.shard), Position: f.at, Origin: f.Origin}
+			p := bridge.Placed{Partition: d.place(f.shard), Position: f.at, Origin: f.Origin, Digest: bridge.ContentDigest(f.Key, f.Value, time.Time{})}
 			if !yield(p, err) || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// Digest is that of key and value.
+func (d *DeadLetters) Digest(r *bridge.Record) uint64 {
+	return bridge.ContentDigest(r.Key, r.Value, time.Time{})
 }
 
 // Close makes further puts fail.

@@ -100,7 +100,7 @@ func (j *journal) placed(from bridge.Floor) []bridge.Placed {
 			continue
 		}
 		in := j.intents[id]
-		out = append(out, bridge.Placed{Partition: r.Partition, Position: r.Position, Origin: in.Origin, Key: []byte(in.Key)})
+		out = append(out, bridge.Placed{Partition: r.Partition, Position: r.Position, Origin: in.Origin, Digest: in.Digest, Key: []byte(in.Key)})
 	}
 	slices.SortStableFunc(out, func(a, b bridge.Placed) int {
 		return cmp.Or(cmp.Compare(a.Partition, b.Partition), a.Position.Compare(b.Position))
@@ -126,6 +126,15 @@ func (s *Sink) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[bridge.Pla
 			yield(bridge.Placed{}, err)
 		}
 	}
+}
+
+// Digest is that of the ledger's intents in the format Raw. In the others it is that of key,
+// value and time, all of which the provenance header's tag covers.
+func (s *Sink) Digest(r *bridge.Record) uint64 {
+	if s.codec.ledgered() {
+		return s.codec.mark(r).digest
+	}
+	return bridge.ContentDigest(r.Key, r.Value, r.Time)
 }
 
 // recall is Tail, all at once. A floor that is clean has nothing behind it.
@@ -189,7 +198,7 @@ func (s *Sink) reread(ctx context.Context, from bridge.Floor) (placed []bridge.P
 					copies++
 				}
 				seen[r.Origin] = true
-				placed = append(placed, bridge.Placed{Partition: shard, Position: r.Position, Origin: r.Origin, Key: r.Key})
+				placed = append(placed, bridge.Placed{Partition: shard, Position: r.Position, Origin: r.Origin, Digest: s.Digest(r), Key: r.Key})
 			}
 		})
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
 )
@@ -174,11 +175,16 @@ func (w *LetterWriter) Tail(ctx context.Context, from bridge.Floor) iter.Seq2[br
 			if from.Clean || k.offset <= at || k.workflow != w.workflow {
 				continue
 			}
-			if !yield(bridge.Placed{Partition: lettersName, Position: bridge.OffsetPosition(k.offset), Origin: k.Origin}, nil) {
+			if !yield(bridge.Placed{Partition: lettersName, Position: bridge.OffsetPosition(k.offset), Origin: k.Origin, Digest: bridge.ContentDigest(k.Key, k.Value, time.Time{})}, nil) {
 				return
 			}
 		}
 	}
+}
+
+// Digest is that of key and value.
+func (w *LetterWriter) Digest(r *bridge.Record) uint64 {
+	return bridge.ContentDigest(r.Key, r.Value, time.Time{})
 }
 
 // Close does nothing.

@@ -101,6 +101,8 @@ func (s *source) resume(p *part, from bridge.Start) error {
 	}
 	gap := &bridge.GapError{Stream: s.cfg.Name, Partition: p.id, After: at, Before: p.oldest()}
 	switch {
+	case at.After(p.end()) && from.Batch.Known:
+		return nil // where the log was cut back the first page finds out by the batch
 	case at.After(p.end()) && (s.cfg.Flavour == Kafka || !p.trimmed.IsZero() || p.expired || len(p.log) > 0):
 		gap.Reason = "the partition ends before the position"
 		return gap

@@ -74,6 +74,11 @@ func (k *sink) tail(ctx context.Context, from bridge.Floor) ([]bridge.Placed, er
 	return list, nil
 }
 
+// Digest is that of key and value.
+func (k *sink) Digest(r *bridge.Record) uint64 {
+	return bridge.ContentDigest(r.Key, r.Value, time.Time{})
+}
+
 // gone reports a range that cannot be looked at. Behind a Clean floor nothing is looked for.
 func (s *Stream) gone(p *part, at bridge.Position, from bridge.Floor) error {
 	gap := &bridge.GapError{Stream: s.cfg.Name, Partition: p.id, After: at, Before: p.oldest()}
@@ -99,7 +104,7 @@ func (k *sink) ours(list []bridge.Placed, p *part, at bridge.Position) []bridge.
 		if e.marker || e.gone || e.Native || e.Workflow != k.cfg.Workflow || e.Record.Origin.IsZero() {
 			continue
 		}
-		placed := bridge.Placed{Partition: p.id, Position: e.at(), Origin: e.Record.Origin}
+		placed := bridge.Placed{Partition: p.id, Position: e.at(), Origin: e.Record.Origin, Digest: k.Digest(&e.Record)}
 		if k.s.cfg.Flavour == Kinesis {
 			placed.Key = e.Record.Key
 		}
