@@ -19,6 +19,9 @@ type Row struct {
 	Parents []string `json:"parents,omitempty"`
 	// Batch is the Kafka batch that Position stood in; zero for Kinesis.
 	Batch BatchID `json:"batch,omitzero"`
+	// First is where the workflow begins in the partition, as Source.Begin said, while Position
+	// is zero. Zero if not known, and where Tip says that the partition held nothing.
+	First Position `json:"first,omitzero"`
 	// Tip is when the partition was last seen to hold nothing behind Position.
 	Tip time.Time `json:"tip,omitzero"`
 }

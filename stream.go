@@ -78,6 +78,9 @@ type Start struct {
 	// Batch is the batch that held After when it was read. If it is known, the source
 	// proves that the log still holds it, and reports a *GapError if the log was cut.
 	Batch BatchID
+	// First, if After is zero, is what Begin once gave for the same At. That it, or what
+	// stands behind it, is no longer kept is a *GapError.
+	First Position
 	// Tip is the last time at which everything up to After is known to have been all
 	// there was: a partition seen empty behind After less than the retention ago has
 	// lost nothing, even if the record at After itself has expired. Zero if unknown. If it
@@ -99,6 +102,11 @@ type Source interface {
 	// Open starts reading one partition. It never moves forward in silence: what is
 	// behind from.After and no longer kept is a *GapError, from Open or the first Read.
 	Open(ctx context.Context, partition string, from Start) (Reader, error)
+	// Begin says what Open with the time at, and with nothing else, would read now, so that a
+	// later Open proves by its Start that none of that is gone: first is the first of it that
+	// will be kept for some minutes. Where there is none first is zero, and tip is the time,
+	// by the service's clock, at which the partition held none.
+	Begin(ctx context.Context, partition string, at time.Time) (first Position, tip time.Time, err error)
 }
 
 // A Reader reads one partition in order, from one goroutine.

@@ -46,6 +46,7 @@ type source struct {
 	start func(context.Context, *bridge.Start) // changed before it is opened
 	again func(error) bool                     // opens at the beginning instead
 	batch func(*bridge.Batch)
+	first bool // begins at the record that expires next
 	skips bool // goes on at the oldest record where a reader comes upon a gap
 }
 
@@ -61,6 +62,21 @@ func (s *source) Open(ctx context.Context, p string, from bridge.Start) (bridge.
 		return &reader{r, s.batch, nil}, err
 	}
 	return &reader{r, s.batch, func() (bridge.Reader, error) { return s.Source.Open(ctx, p, bridge.Start{}) }}, nil
+}
+
+func (s *source) Begin(ctx context.Context, p string, at time.Time) (bridge.Position, time.Time, error) {
+	if !s.first {
+		return s.Source.Begin(ctx, p, at)
+	}
+	r, err := s.Source.Open(ctx, p, bridge.Start{At: at})
+	if err != nil {
+		return bridge.Position{}, time.Time{}, err
+	}
+	b, err := r.Read(ctx)
+	if err != nil || len(b.Records) == 0 {
+		return bridge.Position{}, b.Clock, err
+	}
+	return bridge.Position{Seq: b.Records[0].Position.Seq}, time.Time{}, nil
 }
 
 type reader struct {
@@ -101,35 +117,38 @@ func TestBrokenSources(t *testing.T) {
 		{"does not know when records arrived", source{batch: each(func(r *bridge.Record) { r.Arrived = time.Time{} })}, []string{"arrival"}},
 		{"goes by its own clock", source{batch: func(b *bridge.Batch) { b.Clock = time.Now() }}, []string{"arrival"}},
 		{"begins again after a gap", source{again: func(err error) bool { return errors.Is(err, bridge.ErrGap) }},
-			[]string{"gap"}},
+			[]string{"gap", "beginning that is gone", "beginning that expired"}},
 		{"takes any position", source{again: func(err error) bool { return errors.Is(err, bridge.ErrForeignPosition) }},
 			[]string{"foreign position"}},
 		{"resumes at the beginning", source{start: func(_ context.Context, s *bridge.Start) { s.After = bridge.Position{} }},
-			[]string{"resume", "end", "foreign position", "gap"}},
+			[]string{"resume", "end", "foreign position", "gap", "beginning"}},
 		{"does not know the tip", source{start: func(_ context.Context, s *bridge.Start) { s.Tip = time.Time{} }},
-			[]string{"gap", "idle"}},
+			[]string{"gap", "idle", "beginning that expired"}},
+		{"forgets where it began", source{start: func(_ context.Context, s *bridge.Start) { s.First = bridge.Position{} }},
+			[]string{"beginning that is gone"}},
+		{"begins at the record that expires next", source{first: true}, []string{"beginning about to expire"}},
 		{"ignores the time", source{start: func(_ context.Context, s *bridge.Start) { s.At = time.Time{} }},
 			[]string{"at"}},
 		{"sees through nothing", source{batch: func(b *bridge.Batch) { b.Through = bridge.Position{} }},
-			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle", "arrival", "expired under way", "pause"}},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle", "arrival", "expired under way", "pause", "beginning", "beginning that is gone", "beginning that expired", "beginning about to expire"}},
 		{"turns records round", source{batch: func(b *bridge.Batch) { slices.Reverse(b.Records) }},
-			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "readers", "gap", "gap under way", "idle", "arrival", "expired under way", "pause"}},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "readers", "gap", "gap under way", "idle", "arrival", "expired under way", "pause", "beginning", "beginning that is gone", "beginning that expired", "beginning about to expire"}},
 		{"replaces a record by its successor", source{batch: func(b *bridge.Batch) {
 			if len(b.Records) == 10 {
 				b.Records[8] = b.Records[9]
 			}
-		}}, []string{"order", "resume", "at", "end", "batch", "readers", "gap", "gap under way", "expired under way"}},
+		}}, []string{"order", "resume", "at", "end", "batch", "readers", "gap", "gap under way", "expired under way", "beginning", "beginning that is gone", "beginning about to expire"}},
 		{"times are not milliseconds", source{batch: each(func(r *bridge.Record) { r.Time = r.Time.Add(time.Microsecond) })},
-			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle", "arrival", "expired under way", "pause"}},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle", "arrival", "expired under way", "pause", "beginning", "beginning that is gone", "beginning that expired", "beginning about to expire"}},
 		{"does not say when it asked", source{batch: func(b *bridge.Batch) { b.Asked = time.Time{} }},
-			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle", "arrival", "expired under way", "pause"}},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "gap under way", "idle", "arrival", "expired under way", "pause", "beginning", "beginning that is gone", "beginning that expired", "beginning about to expire"}},
 		{"changes values", source{batch: each(func(r *bridge.Record) { r.Value = append(r.Value[:len(r.Value):len(r.Value)], '\n') })},
-			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "idle", "pause"}},
+			[]string{"order", "resume", "at", "tip", "end", "batch", "cancel", "gap", "idle", "pause", "beginning", "beginning that is gone", "beginning that expired", "beginning about to expire"}},
 		{"nil is empty", source{batch: each(func(r *bridge.Record) {
 			if len(r.Value) == 0 {
 				r.Value = nil
 			}
-		})}, []string{"order", "resume", "at", "tip", "end", "batch", "gap", "idle", "pause"}},
+		})}, []string{"order", "resume", "at", "tip", "end", "batch", "gap", "idle", "pause", "beginning", "beginning that is gone", "beginning that expired", "beginning about to expire"}},
 		{"says every record is its own", source{batch: each(func(r *bridge.Record) { r.Origin.Stream = "kafka:x@1" })},
 			[]string{"order"}},
 	} {

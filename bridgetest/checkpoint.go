@@ -71,7 +71,7 @@ func full() bridge.Checkpoint {
 		Rows: []bridge.Row{
 			{Partition: "shardId-000000000000", Position: bridge.Position{Seq: seq, Sub: 1<<32 - 1}, Ended: true, Parents: []string{"a", "b"}, Tip: at},
 			{Partition: "shardId-000000000001", Position: bridge.Position{Seq: "0"}},
-			{Partition: "shardId-000000000002"},
+			{Partition: "shardId-000000000002", First: bridge.Position{Seq: seq}},
 		},
 		Floor: bridge.Floor{
 			Partitions: map[string]bridge.Position{"0": bridge.OffsetPosition(1<<62 + 1), "11": bridge.OffsetPosition(0)},
@@ -111,7 +111,7 @@ func differs(got, want bridge.Checkpoint) string {
 		return fmt.Sprintf("forget %v and index %v, want none loaded", got.Forget, got.Index)
 	}
 	for i := range a {
-		if a[i].Partition != b[i].Partition || a[i].Position != b[i].Position || a[i].Ended != b[i].Ended ||
+		if a[i].Partition != b[i].Partition || a[i].Position != b[i].Position || a[i].First != b[i].First || a[i].Ended != b[i].Ended ||
 			!slices.Equal(a[i].Parents, b[i].Parents) || !a[i].Tip.Equal(b[i].Tip) {
 			return fmt.Sprintf("row %+v, want %+v", a[i], b[i])
 		}

@@ -58,6 +58,10 @@ func TestSource(t *testing.T, h SourceHarness) {
 		{"cancel", testCancel},
 		{"gap", testGap},
 		{"gap under way", testGapUnderWay},
+		{"beginning", testBeginning},
+		{"beginning that is gone", testBeginningGone},
+		{"beginning that expired", testBeginningExpired},
+		{"beginning about to expire", testBeginningAtTheEdge},
 		{"idle", testIdle},
 		{"arrival", testArrival},
 		{"expired under way", testExpiredUnderWay},
@@ -476,6 +480,92 @@ func testGap(t *env, s *sourceTest) {
 	t.expect(s.carries, t.read(t.open(s.Source, p.ID, bridge.Start{}), p.ID, 10), recs[10:], acks[10:])
 	from := bridge.Start{After: acks[9].Position, Tip: time.Now()}
 	t.expect(s.carries, t.read(t.open(s.Source, p.ID, from), p.ID, 10), recs[10:], acks[10:])
+}
+
+// begin asks where a partition begins.
+func (s *sourceTest) begin(t *env, p bridge.Partition, at time.Time) bridge.Start {
+	t.Helper()
+	return retry(t, "begin", func() (bridge.Start, error) {
+		first, tip, err := s.Source.Begin(t.ctx, p.ID, at)
+		if err == nil && first.IsZero() == tip.IsZero() {
+			t.Fatalf("a partition begins at %s, and held nothing at %s: want one of the two", first, tip)
+		}
+		return bridge.Start{At: at, First: first, Tip: tip}, err
+	})
+}
+
+// testBeginning: reading begins where Begin said, also once there is more.
+func testBeginning(t *env, s *sourceTest) {
+	p := t.partitions(s.Source)[0]
+	empty := s.begin(t, p, time.Time{})
+	recs, acks := s.put(t, p, 10)
+	t.expect(s.carries, t.read(t.open(s.Source, p.ID, empty), p.ID, 10), recs, acks)
+	all := s.begin(t, p, time.Time{})
+	more, later := s.put(t, p, 5)
+	recs, acks = append(recs, more...), append(acks, later...)
+	t.expect(s.carries, t.read(t.open(s.Source, p.ID, all), p.ID, 15), recs, acks)
+	// Behind a position the beginning counts no more.
+	all.After = acks[7].Position
+	t.expect(s.carries, t.read(t.open(s.Source, p.ID, all), p.ID, 7), recs[8:], acks[8:])
+}
+
+// testBeginningGone: that the first record is no longer kept is a gap, and one that went
+// before Begin is not.
+func testBeginningGone(t *env, s *sourceTest) {
+	if s.Trim == nil {
+		return
+	}
+	p := t.partitions(s.Source)[0]
+	recs, acks := s.put(t, p, 20)
+	all := s.begin(t, p, time.Time{})
+	t.fatal(s.Trim(t.ctx, p.ID, acks[4].Position), "trim")
+	gap, got := t.gapOf(s.Source, p.ID, all)
+	if gap == nil || len(got) > 0 || gap.Partition != p.ID || gap.Reason == "" {
+		t.Errorf("the first 5 of 20 records are gone: %d records and the gap %v", len(got), gap)
+	}
+	rest := s.begin(t, p, time.Time{})
+	t.expect(s.carries, t.read(t.open(s.Source, p.ID, rest), p.ID, 15), recs[5:], acks[5:])
+	t.fatal(s.Trim(t.ctx, p.ID, acks[19].Position), "trim")
+	if gap, got := t.gapOf(s.Source, p.ID, rest); gap == nil || len(got) > 0 {
+		t.Errorf("all of 15 records are gone: %d records and the gap %v", len(got), gap)
+	}
+}
+
+// testBeginningExpired: what came to a partition that held nothing may expire, too.
+func testBeginningExpired(t *env, s *sourceTest) {
+	if s.Advance == nil {
+		return
+	}
+	p := t.partitions(s.Source)[0]
+	empty := s.begin(t, p, time.Time{})
+	recs, acks := s.put(t, p, 5)
+	s.Advance(20 * time.Hour)
+	t.expect(s.carries, t.read(t.open(s.Source, p.ID, empty), p.ID, 5), recs, acks)
+	s.Advance(5 * time.Hour)
+	s.put(t, p, 5)
+	if gap, got := t.gapOf(s.Source, p.ID, empty); gap == nil || len(got) > 0 {
+		t.Errorf("5 of 10 records expired since the partition held nothing: %d records and the gap %v", len(got), gap)
+	}
+}
+
+// testBeginningAtTheEdge: what expires within minutes is read while it is there, and no gap
+// once it is not.
+func testBeginningAtTheEdge(t *env, s *sourceTest) {
+	if s.Advance == nil {
+		return
+	}
+	p := t.partitions(s.Source)[0]
+	recs, acks := s.put(t, p, 5)
+	s.Advance(24*time.Hour - 5*time.Minute)
+	old := s.begin(t, p, time.Time{})
+	more, later := s.put(t, p, 5)
+	recs, acks = append(recs, more...), append(acks, later...)
+	all := s.begin(t, p, time.Time{})
+	t.expect(s.carries, t.read(t.open(s.Source, p.ID, old), p.ID, 10), recs, acks)
+	t.expect(s.carries, t.read(t.open(s.Source, p.ID, all), p.ID, 10), recs, acks)
+	s.Advance(6 * time.Minute)
+	t.expect(s.carries, t.read(t.open(s.Source, p.ID, old), p.ID, 5), recs[5:], acks[5:])
+	t.expect(s.carries, t.read(t.open(s.Source, p.ID, all), p.ID, 5), recs[5:], acks[5:])
 }
 
 // testGapUnderWay: a reader that retention overtakes says so, or had read it all before.

@@ -70,6 +70,10 @@ func (r *generated) Read(context.Context) (bridge.Batch, error) {
 	return b, nil
 }
 
+func (g *generator) Begin(context.Context, string, time.Time) (bridge.Position, time.Time, error) {
+	return bridge.Position{Seq: "1000000000"}, time.Time{}, nil
+}
+
 func (g *generator) Write(_ context.Context, recs []bridge.Record) ([]bridge.Ack, error) {
 	acks := make([]bridge.Ack, len(recs))
 	at := bridge.Position{Seq: strconv.FormatInt(g.written.Add(int64(len(recs))), 10)}
@@ -86,6 +90,10 @@ var _ io.Closer = (*generator)(nil)
 // A presentSink has everything that the generator makes on the target already.
 type presentSink struct{ *generator }
 
+func (p presentSink) Digest(r *bridge.Record) uint64 {
+	return bridge.ContentDigest(r.Key, r.Value, r.Time)
+}
+
 func (p presentSink) Tail(context.Context, bridge.Floor) iter.Seq2[bridge.Placed, error] {
 	return func(yield func(bridge.Placed, error) bool) {
 		keys, _ := keymap.New("murmur2", 12)
@@ -95,7 +103,7 @@ func (p presentSink) Tail(context.Context, bridge.Floor) iter.Seq2[bridge.Placed
 				for i := range b.Records {
 					route, _ := keys.Route(&b.Records[i])
 					origin := bridge.Coordinate{Stream: "generator@1", Partition: strconv.Itoa(part), Position: b.Records[i].Position}
-					if !yield(bridge.Placed{Partition: route.Partition, Position: b.Records[i].Position, Origin: origin}, nil) {
+					if !yield(bridge.Placed{Partition: route.Partition, Position: b.Records[i].Position, Origin: origin, Digest: p.Digest(&b.Records[i])}, nil) {
 						return
 					}
 				}

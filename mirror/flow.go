@@ -17,6 +17,7 @@ type flow struct {
 	part bridge.Partition
 	keys map[bridge.Position][]byte // that routing changed, of the page; nil without dead letters
 	hold holdUp
+	some bool // a page was read
 }
 
 // flow reads one partition until it ends, the intake ends, or something fails for good.
@@ -29,13 +30,28 @@ func (r *run) flow(ctx, intake context.Context, part bridge.Partition) error {
 	if fn := r.m.Hooks.Started; fn != nil {
 		fn(part.ID)
 	}
-	row, _ := r.tracker.row(part.ID)
-	start := bridge.Start{After: row.Position, Batch: row.Batch, Tip: row.Tip}
+	err := f.follow(ctx, intake)
+	if !errors.Is(err, bridge.ErrGap) || f.some || !r.tracker.beganNow(part.ID) {
+		return err
+	}
+	// The retention took the beginning while the workflow began: it is where it is now.
+	r.log.Info("the beginning of a partition moved before it was read", "partition", part.ID, "error", err)
+	if err := r.pinBeginning(intake, part.ID); err != nil {
+		return f.readError(intake, err)
+	}
+	return f.follow(ctx, intake)
+}
+
+// follow opens the partition and carries what it reads.
+func (f *flow) follow(ctx, intake context.Context) error {
+	r := f.r
+	row, _ := r.tracker.row(f.part.ID)
+	start := bridge.Start{After: row.Position, Batch: row.Batch, First: row.First, Tip: row.Tip}
 	if row.Position.IsZero() {
 		start.At = r.m.Start
 	}
-	reader, err := retry(intake, r, "open", part.ID, func() (bridge.Reader, error) {
-		return r.m.Source.Open(intake, part.ID, start)
+	reader, err := retry(intake, r, "open", f.part.ID, func() (bridge.Reader, error) {
+		return r.m.Source.Open(intake, f.part.ID, start)
 	})
 	if err != nil {
 		return f.readError(intake, err)
@@ -48,6 +64,7 @@ func (r *run) flow(ctx, intake context.Context, part bridge.Partition) error {
 		if p.err != nil {
 			return f.readError(intake, p.err)
 		}
+		f.some = true
 		err := f.carry(ctx, p.batch)
 		r.memory.release(p)
 		if err != nil {

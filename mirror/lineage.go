@@ -57,9 +57,14 @@ func (l *lineage) update(parts []bridge.Partition) error {
 	}
 	before := l.doubts
 	l.doubts = map[string]doubt{}
-	if !l.first {
+	since := l.since
+	if l.first {
+		l.orphans(parts, listed, before)
+		since = time.Time{} // it says nothing of what the first listing lacked
+	} else {
+		children := sync.OnceValue(l.children)
 		for _, p := range parts {
-			err := l.explain(p, listed)
+			err := l.explain(p, listed, children)
 			if errors.Is(err, bridge.ErrGap) && !l.doubt(p.ID, before) {
 				delete(listed, p.ID)
 				err = nil
@@ -72,8 +77,8 @@ func (l *lineage) update(parts []bridge.Partition) error {
 	if err := l.expired(listed, before); err != nil {
 		return err
 	}
-	l.first = false
-	l.tracker.know(slices.Collect(maps.Values(listed)), l.since)
+	l.first = l.first && len(l.doubts) > 0
+	l.tracker.know(slices.Collect(maps.Values(listed)), since)
 	l.since = time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -123,13 +128,33 @@ func (l *lineage) missing() {
 
 const expiredHint = "raise the stream's retention for the next time; what is gone must come from the producers"
 
+// orphans doubts the first listing where it lacks a parent. On the very first start an unlisted
+// parent has expired, and holds nothing that could be read, once enough listings lack it.
+func (l *lineage) orphans(parts []bridge.Partition, listed map[string]bridge.Partition, before map[string]doubt) {
+	for _, p := range parts {
+		for _, parent := range p.Parents {
+			if _, there := listed[parent]; there {
+				continue
+			}
+			if _, known := l.tracker.row(parent); !known && l.doubt(parent, before) {
+				delete(l.doubts, parent)
+			}
+		}
+	}
+}
+
 // explain accounts for a partition that has no row yet: it must have come from ones that
-// are known. On the very first start an unlisted parent holds nothing that could be read.
-func (l *lineage) explain(p bridge.Partition, listed map[string]bridge.Partition) error {
+// are known, and nothing that came from it may have been read.
+func (l *lineage) explain(p bridge.Partition, listed map[string]bridge.Partition, children func() map[string]childOf) error {
 	if _, known := l.tracker.row(p.ID); known {
 		return nil
 	}
-	if len(p.Parents) == 0 {
+	child := children()[p.ID]
+	if child.read {
+		err := fmt.Errorf("shard %s of %s was left out of the listings of the first start, and its child %s was read without it: %w", p.ID, l.stream, child.name, bridge.ErrChanged)
+		return bridge.WithHint(err, "its records would come behind later ones of their keys; begin a new workflow on an empty target")
+	}
+	if len(p.Parents) == 0 && child.name == "" {
 		err := fmt.Errorf("partition %s appeared in %s, and came from no other: %w", p.ID, l.stream, bridge.ErrChanged)
 		return bridge.WithHint(err, "with another number of partitions keys go elsewhere and lose their order; begin a new workflow")
 	}
@@ -141,6 +166,26 @@ func (l *lineage) explain(p bridge.Partition, listed map[string]bridge.Partition
 		}
 	}
 	return nil
+}
+
+// A childOf is a known child of a partition: one that was read if any was.
+type childOf struct {
+	name string
+	read bool
+}
+
+// children are the partitions that known ones came from.
+func (l *lineage) children() map[string]childOf {
+	out := map[string]childOf{}
+	for _, row := range l.tracker.allRows() {
+		read := row.Ended || !row.Position.IsZero() || l.started[row.Partition]
+		for _, parent := range row.Parents {
+			if read || out[parent].name == "" {
+				out[parent] = childOf{row.Partition, read}
+			}
+		}
+	}
+	return out
 }
 
 // expired finds partitions that were not read to their end before they expired. One that

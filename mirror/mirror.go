@@ -253,7 +253,51 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 		return nil, err
 	}
 	r.tracker.expect(parts)
-	return r, nil
+	return r, r.pinBeginnings(ctx)
+}
+
+// beginnings is how many partitions are asked at a time where they begin.
+const beginnings = 16
+
+// pinBeginnings finds out where the workflow begins in each partition that it has not read from,
+// for the first checkpoint, which is saved before anything is carried. Without it a start that
+// follows a kill could not tell that records expired unread in between. Rows of earlier versions
+// do not say it: there the workflow begins where it would have begun, now.
+func (r *run) pinBeginnings(ctx context.Context) error {
+	ids := r.tracker.unknown()
+	if len(ids) == 0 {
+		return nil
+	}
+	r.log.Info("asks the source where the partitions begin", "partitions", len(ids))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(beginnings)
+	for _, id := range ids {
+		group.Go(func() error { return r.pinBeginning(ctx, id) })
+	}
+	return group.Wait()
+}
+
+func (r *run) pinBeginning(ctx context.Context, id string) error {
+	type beginning struct {
+		first bridge.Position
+		tip   time.Time
+	}
+	b, err := atStart(ctx, r, "open", func(ctx context.Context) (b beginning, err error) {
+		if err := r.memory.left.Acquire(ctx, r.memory.most); err != nil {
+			return b, err
+		}
+		defer r.memory.left.Release(r.memory.most)
+		b.first, b.tip, err = r.m.Source.Begin(ctx, id, r.m.Start)
+		return b, err
+	})
+	if errors.Is(err, bridge.ErrMissing) {
+		return nil // it expired a moment ago: its flow finds out
+	}
+	if err != nil {
+		return fmt.Errorf("ask where partition %s begins: %w", id, err)
+	}
+	r.tracker.begins(id, b.first, b.tip)
+	return nil
 }
 
 // listingAge is more than the time between a checkpoint and the listing before it.
@@ -266,7 +310,7 @@ func (r *run) settle(ctx context.Context, parts []bridge.Partition) ([]bridge.Pa
 		if err := r.listed(parts); err != nil || len(r.lineage.doubts) == 0 {
 			return parts, err
 		}
-		r.log.Info("the listing of the source contradicts the checkpoint: it is asked for again", "partitions", len(r.lineage.doubts))
+		r.log.Info("the listing of the source may be incomplete: it is asked for again", "partitions", len(r.lineage.doubts))
 		if err := await(ctx, relistAfter, nil); err != nil {
 			return nil, err
 		}

@@ -79,8 +79,11 @@ func (r *run) reaches(ctx context.Context, rows map[string]bridge.Row) error {
 	for _, p := range []presence{r.present, r.letters} {
 		for _, id := range slices.Sorted(maps.Keys(p.last)) {
 			if last := p.last[id]; last.After(ends[id]) && last.After(rows[id].Position) {
-				return cutSource(r.source.Name, id, rows[id].Position, last,
-					fmt.Sprintf("the partition ends at %s, and a record from %s was carried before", ends[id], last))
+				end := "ends at " + ends[id].String()
+				if ends[id].IsZero() {
+					end = "holds nothing"
+				}
+				return cutSource(r.source.Name, id, rows[id].Position, last, fmt.Sprintf("the partition %s, and a record from %s was carried before", end, last))
 			}
 		}
 	}

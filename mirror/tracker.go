@@ -35,6 +35,7 @@ type rowState struct {
 	left    int64         // records behind what is done; negative if not known
 	counted time.Time     // when left was true
 	asked   time.Time     // for the last page that is done
+	began   time.Time     // when the source was asked where the workflow begins
 	pace    pace
 }
 
@@ -127,19 +128,58 @@ func (t *tracker) expect(parts []bridge.Partition) {
 
 // know gives each partition a row, so that a restart can tell one that was there from one
 // that came and went while nobody looked. A shard that others were closed for held nothing
-// when the listing of the given time was made, which lacked it.
+// when the listing of the given time was made, which lacked it, unless it has children already:
+// then it is older.
 func (t *tracker) know(parts []bridge.Partition, since time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	hasChild := map[string]bool{}
+	for _, s := range t.rows {
+		for _, p := range s.Parents {
+			hasChild[p] = true
+		}
+	}
 	for _, p := range parts {
 		if t.rows[p.ID] == nil {
 			s := &rowState{Row: bridge.Row{Partition: p.ID, Parents: p.Parents}, moved: true, lag: -1, left: -1}
-			if len(p.Parents) > 0 {
+			if len(p.Parents) > 0 && !hasChild[p.ID] {
 				s.Tip = since
 			}
 			t.rows[p.ID], t.dirty = s, true
 		}
 	}
+}
+
+// unknown are the partitions of which it is not known where the workflow begins.
+func (t *tracker) unknown() (ids []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, s := range t.rows {
+		if s.Position.IsZero() && s.First.IsZero() && s.Tip.IsZero() && !s.Ended {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// begins notes where the workflow begins in a partition.
+func (t *tracker) begins(id string, first bridge.Position, tip time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.rows[id]
+	s.First, s.Tip, s.moved, t.dirty = first.Clone(), tip, true, true
+	s.began = time.Now()
+}
+
+// beginFor is for how long what was said to be the beginning of a partition may move.
+const beginFor = time.Minute
+
+// beganNow reports whether the source was asked a moment ago where the workflow begins.
+func (t *tracker) beganNow(id string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.rows[id]
+	return s != nil && s.Position.IsZero() && time.Since(s.began) < beginFor
 }
 
 // row returns what is known of a partition, and whether it is known at all.
@@ -241,6 +281,7 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 	s := t.rows[partition]
 	if b.Through.After(s.Position) {
 		s.Position, s.Batch, s.moved, t.dirty = b.Through.Clone(), b.Last, true, true
+		s.First = bridge.Position{}
 	}
 	if b.Ended {
 		s.Ended, s.moved, t.dirty = true, true, true

@@ -87,6 +87,10 @@ func (r *madeReader) Read(context.Context) (bridge.Batch, error) {
 	return b, nil
 }
 
+func (m *made) Begin(context.Context, string, time.Time) (bridge.Position, time.Time, error) {
+	return bridge.OffsetPosition(0), time.Time{}, nil
+}
+
 func (m *made) record(partition string, n int64) bridge.Record {
 	p, _ := strconv.Atoi(partition)
 	value := make([]byte, m.size)

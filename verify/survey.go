@@ -172,8 +172,8 @@ func (s *Survey) part(ctx context.Context, id string) BeyondPart {
 // count reads behind the mirror's checkpoint up to what the partition held when the survey
 // began.
 func (s *Survey) count(ctx context.Context, p *BeyondPart, row bridge.Row, end bridge.Position) error {
-	start := bridge.Start{After: row.Position, Tip: row.Tip, Batch: row.Batch}
-	if row.Position.IsZero() && row.Tip.IsZero() {
+	start := bridge.Start{After: row.Position, First: row.First, Tip: row.Tip, Batch: row.Batch}
+	if row.Position.IsZero() {
 		start.At = s.Start
 	}
 	reader, err := retry(ctx, func() (bridge.Reader, error) { return s.Source.Open(ctx, p.Partition, start) })

@@ -21,7 +21,7 @@ type row struct {
 	pending bool      // in a transaction that is open
 	aborted bool
 	cut     bool // the log was cut below it
-	early   bool // it was gone before a mirror first ran
+	early   bool // it was gone before a mirror first ran, or within minutes
 }
 
 // A model knows what was put, whatever any engine says.
@@ -154,18 +154,28 @@ func onTarget(dst *memstream.Stream) (there map[int]int) {
 	return there
 }
 
-// begins notes which rows are gone before the workflow begins. It begins in a partition with the
-// first checkpoint that says something of it: nothing earlier is on record, so what a start
-// finds gone before that was never in its scope.
+// edge is more than for how long a shard must keep a record for the workflow to begin with it.
+const edge = 15 * time.Minute
+
+// begins notes which rows are gone before the workflow begins, or will be in some minutes: it
+// begins with its first checkpoint, which is saved before anything is carried.
 func (w *walk) begins() {
 	w.begun = true
 	known, _ := w.acknowledged(w.t.Context())
 	there := w.inSource()
 	for _, r := range w.rows {
 		c := known[r.part]
-		if c.Position.IsZero() && c.Tip.IsZero() && !r.pending {
-			r.early = !there[r.n]
+		if c.Position.IsZero() && c.First.IsZero() && c.Tip.IsZero() && !r.pending {
+			r.early = !there[r.n] || w.toKafka && time.Since(r.at) > retention-edge
 		}
+	}
+}
+
+// carried notes which of the rows that were about to expire are on the target all the same.
+func (w *walk) carried() {
+	dst := onTarget(w.dst)
+	for _, r := range w.rows {
+		r.early = r.early && dst[r.n] == 0
 	}
 }
 

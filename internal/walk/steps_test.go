@@ -41,7 +41,7 @@ var steps = []step{
 	{name: "verify", weight: 2, do: func(w *walk) { w.verify(w.rng.IntN(2) == 0) }},
 	{name: "reshard", hazard: "reshard", weight: 2, do: (*walk).reshard},
 	{name: "pause", hazard: "age", weight: 2, can: runs1, do: (*walk).pauseLong},
-	{name: "stay away", hazard: "age", weight: 2, can: func(w *walk) bool { return w.running == nil && w.begun }, do: (*walk).stayAway},
+	{name: "stay away", hazard: "age", weight: 2, can: func(w *walk) bool { return w.running == nil }, do: (*walk).stayAway},
 	{name: "target away", hazard: "age", weight: 2, can: runs1, do: (*walk).targetAway},
 	{name: "rough", hazard: "rough", weight: 2, do: (*walk).roughen},
 	{name: "trim", hazard: "trim", weight: 2, can: fromKafka, do: (*walk).trim},
@@ -151,6 +151,7 @@ func (w *walk) newMirror(ctx context.Context) (*mirror.Mirror, error) {
 		return nil, err
 	}
 	w.mirrors++
+	w.orphan = !w.begun && w.hazards["hide"]
 	w.begins()
 	return &mirror.Mirror{
 		Source: src, Keys: w.keys, Checkpoints: w.cps.Open(), Gate: w.gate,
@@ -406,6 +407,9 @@ func (w *walk) trim() {
 	id, at := w.somewhere(w.fromKafka)
 	if id == "" {
 		return
+	}
+	if w.begun {
+		<-time.After(time.Minute) // while a workflow begins its beginning may move
 	}
 	w.note("trim %s up to %s", id, at)
 	if err := w.fromKafka.Trim(id, at); err != nil {

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -63,6 +64,7 @@ type walk struct {
 	rough  bool                   // calls of the services fail now and then
 	slow   bool                   // hours pass
 	hide   bool                   // the next listing leaves a partition out
+	orphan bool                   // the next listing leaves the parent of a partition out
 	txn    *memstream.Transaction // open
 	inTxn  []*row
 	worker int
@@ -241,11 +243,27 @@ func (l *listed) Partitions(ctx context.Context) ([]bridge.Partition, error) {
 	list, err := l.Source.Partitions(ctx)
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
+	if err == nil && l.w.orphan {
+		l.w.orphan = false
+		parents := map[string]bool{}
+		for _, p := range list {
+			for _, parent := range p.Parents {
+				parents[parent] = true
+			}
+		}
+		return slices.DeleteFunc(list, func(p bridge.Partition) bool { return parents[p.ID] && l.w.drop(p.ID) }), nil
+	}
 	if err != nil || !l.w.hide || len(list) < 2 {
 		return list, err
 	}
 	l.w.hide = false
 	return list[:len(list)-1], nil
+}
+
+// drop chooses partitions by their name and the walk's seed.
+func (w *walk) drop(id string) bool {
+	h := md5.Sum(fmt.Appendf(nil, "%d %s", w.seed, id))
+	return h[0]%2 == 0
 }
 
 func pause(ctx context.Context, d time.Duration) {

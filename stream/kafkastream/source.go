@@ -186,8 +186,8 @@ func (s *Source) checkNowAndThen(ctx context.Context) error {
 
 // Open begins to read a partition. It wraps ErrChanged if the topic is not the one that
 // the Source was made for, and is a *bridge.GapError if the log does not reach back to
-// from.After, or no longer reaches up to it; if that is zero and from.Tip is not, offset 0
-// must still be there. That the log holds from.Batch is proved by the first Read, and that
+// from.After, or no longer reaches up to it; if that is zero the same is true of from.First,
+// and if that is zero, too, and from.Tip is not, of offset 0. That the log holds from.Batch is proved by the first Read, and that
 // it holds the batch that was read last by every Read that has to connect again. A time later than all records begins with
 // the next one to come.
 func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) (bridge.Reader, error) {
@@ -211,8 +211,13 @@ func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) 
 	}
 	r := &reader{source: s, partition: partition}
 	next := after + 1
+	if after < 0 && !from.First.IsZero() {
+		if next, err = from.First.Offset(); err != nil {
+			return nil, fmt.Errorf("open %s partition %s: %w", s.topic.Name, partition, err)
+		}
+	}
 	switch {
-	case !from.After.IsZero() || !from.Tip.IsZero():
+	case !from.After.IsZero() || !from.First.IsZero() || !from.Tip.IsZero():
 		// A partition that was seen to hold nothing has offset 0 still to come.
 		// Where a log that is too short was cut back, the first Read finds out by the batch.
 		if next <= end || !from.Batch.Known {
@@ -232,6 +237,23 @@ func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) 
 		r.cursor.last = from.Batch
 	}
 	return r, nil
+}
+
+// Begin returns the offset of the first record that arrived at that time or later, or where the
+// log begins if the time is zero. Where there is no record yet that is the next offset.
+func (s *Source) Begin(ctx context.Context, partition string, at time.Time) (bridge.Position, time.Time, error) {
+	n, err := strconv.ParseInt(partition, 10, 32)
+	if err != nil {
+		return bridge.Position{}, time.Time{}, fmt.Errorf("topic %s has no partition %q: %w", s.topic.Name, partition, bridge.ErrMissing)
+	}
+	first, end, _, err := s.client.offsets(ctx, s.topic.Name, int32(n))
+	if err == nil && !at.IsZero() {
+		first, err = s.since(ctx, int32(n), at, end)
+	}
+	if err != nil {
+		return bridge.Position{}, time.Time{}, fmt.Errorf("ask where %s partition %s begins: %w", s.topic.Name, partition, err)
+	}
+	return bridge.OffsetPosition(first), time.Time{}, nil
 }
 
 // since is the offset of the first record at or behind t, or end if there is none: end was

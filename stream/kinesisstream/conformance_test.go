@@ -90,12 +90,12 @@ func trim(st *kinesistest.Stream) func(context.Context, string, bridge.Position)
 }
 
 func TestSourceContract(t *testing.T) {
-	var ahead atomic.Int64
-	clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-	srv := start(t, kinesistest.Config{Clock: clock, Limits: kinesistest.Limits{Off: true}})
 	bridgetest.TestSource(t, bridgetest.SourceHarness{
 		Server: "kinesistest",
 		New: func(t testing.TB) bridgetest.SourceServer {
+			var ahead atomic.Int64
+			clock := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+			srv := start(t, kinesistest.Config{Clock: clock, Limits: kinesistest.Limits{Off: true}})
 			st := stream(t, srv, 2)
 			return bridgetest.SourceServer{
 				Source:  dial(t, srv, st.Name()).Source(kinesisstream.SourceConfig{}),

@@ -37,6 +37,8 @@ const proofMargin = 5 * time.Minute
 type proof struct {
 	// at: the iterator stands AT the last record, whose presence is to be proved.
 	at bool
+	// begins: nothing was read yet, and the start says what held when the workflow began.
+	begins bool
 	// proved: the caller knows that nothing expired before the first page.
 	proved bool
 	// lax: records that expire unread are no gap.
@@ -94,6 +96,8 @@ func (r *reader) follows(ctx context.Context, page []types.Record, b *bridge.Bat
 		return true, nil
 	case r.at:
 		return true, r.resumes(ctx, page, b, now)
+	case r.begins:
+		return true, r.untouched(ctx, page, b, now)
 	case r.within(now, LeastRetention-proofMargin):
 		return true, nil
 	case r.stuck:
@@ -114,6 +118,23 @@ func (r *reader) resumes(ctx context.Context, page []types.Record, b *bridge.Bat
 		return nil
 	}
 	return r.sinceTip(ctx, page, now)
+}
+
+// untouched proves that nothing expired since the workflow began in the shard: that its first
+// record, or an older one, is there, or that the shard held none a short time ago.
+func (r *reader) untouched(ctx context.Context, page []types.Record, b *bridge.Batch, now moment) error {
+	first := r.start.First
+	switch {
+	case r.onTheWay(page, b):
+		return nil
+	case first.IsZero() && now.now().Sub(r.tip) < LeastRetention-proofMargin:
+		return nil // without asking for the retention, for every shard of a start
+	case first.IsZero():
+		return r.sinceTip(ctx, page, now)
+	case len(page) > 0 && !(bridge.Position{Seq: aws.ToString(page[0].SequenceNumber)}).After(first):
+		return nil
+	}
+	return r.lost(page, fmt.Sprintf("the workflow begins at %s, which has expired before it was read", first))
 }
 
 // onTheWay reports whether an answer says nothing: it is empty although more is there.
@@ -190,9 +211,10 @@ func (r *reader) gone(ctx context.Context, err error) error {
 
 // accept notes a page that follows the last one; new says that it holds records behind it.
 func (r *reader) accept(page []types.Record, b *bridge.Batch, now moment, isNew bool) {
-	if r.at && r.onTheWay(page, b) {
-		return // the last record is still to come
+	if (r.at || r.begins) && r.onTheWay(page, b) {
+		return // the record whose presence is the proof is still to come
 	}
+	r.begins = false
 	r.stuck = r.at && len(page) > 0 && !isNew && b.Behind != 0
 	r.at, r.proved = false, false
 	r.page, r.behind = now, b.Behind

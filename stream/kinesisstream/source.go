@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/kpl"
@@ -53,6 +54,7 @@ type Source struct {
 	*Client
 	conf   SourceConfig
 	budget *budget
+	edge   edge
 }
 
 var _ bridge.Source = (*Source)(nil)
@@ -60,7 +62,7 @@ var _ bridge.Source = (*Source)(nil)
 // Source returns the stream as a source.
 func (c *Client) Source(conf SourceConfig) *Source {
 	conf.Share = min(max(cmpOr(conf.Share, 1), 0.01), 1)
-	return &Source{Client: c, conf: conf, budget: &budget{next: map[string]time.Time{}}}
+	return &Source{Client: c, conf: conf, budget: &budget{next: map[string]time.Time{}}, edge: edge{turn: semaphore.NewWeighted(1)}}
 }
 
 // LeastRetention is how long every stream keeps its records.
@@ -110,8 +112,10 @@ type answer struct {
 
 // Open gets an iterator. A position must be of this shard, or is ErrForeignPosition.
 func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) (bridge.Reader, error) {
-	if _, err := bridge.ParsePosition(from.After.String()); err != nil {
-		return nil, err
+	for _, at := range []bridge.Position{from.After, from.First} {
+		if _, err := bridge.ParsePosition(at.String()); err != nil {
+			return nil, err
+		}
 	}
 	r := newReader(s.Client, s.conf, partition, from)
 	if !s.conf.NoRates {
@@ -124,6 +128,7 @@ func newReader(c *Client, conf SourceConfig, shard string, from bridge.Start) *r
 	conf.PageRecords = min(max(cmpOr(conf.PageRecords, maxRecords), 1), maxRecords)
 	r := &reader{client: c, conf: conf, shard: shard, start: from, last: from.After, keys: kpl.FullRange()}
 	r.proof = proof{at: !from.After.IsZero(), tip: from.Tip}
+	r.begins = from.After.IsZero() && (!from.First.IsZero() || !from.Tip.IsZero())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.created = c.info.Created

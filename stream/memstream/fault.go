@@ -20,6 +20,7 @@ const (
 	OpEnds       OpKind = "ends"
 	OpOpen       OpKind = "open"
 	OpRead       OpKind = "read"
+	OpBegin      OpKind = "begin"
 	// OpAppend is one batch on its way to one partition of a Kafka-like stream.
 	OpAppend OpKind = "append"
 	// OpPut is one PutRecords call of a Kinesis-like stream, OpPutRecord one record of it.

@@ -67,6 +67,15 @@ func (p *part) behind(at bridge.Position) int {
 	return sort.Search(len(p.log), func(i int) bool { return p.log[i].at().After(at) })
 }
 
+// ahead is the last position before one.
+func (p *part) ahead(at bridge.Position) bridge.Position {
+	i := sort.Search(len(p.log), func(i int) bool { return !at.After(p.log[i].at()) })
+	if i == 0 {
+		return p.trimmed
+	}
+	return p.log[i-1].at()
+}
+
 // has reports whether an entry with this sequence number is there.
 func (p *part) has(seq string) bool {
 	i := p.behind(bridge.Position{Seq: seq})

@@ -47,7 +47,7 @@ func (s *Stream) Sink(c SinkConfig) bridge.Sink {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := &sink{s: s, cfg: c, opened: time.Now()}
+	k := &sink{s: s, cfg: c, opened: time.Now(), incarnation: s.incarnation}
 	if !c.NoFence {
 		s.epochs[k.task()]++
 		k.epoch = s.epochs[k.task()]
@@ -73,11 +73,12 @@ var (
 )
 
 type sink struct {
-	s      *Stream
-	cfg    SinkConfig
-	epoch  int
-	before map[string]bridge.Position // ends before the marker of the fence
-	opened time.Time
+	s           *Stream
+	cfg         SinkConfig
+	epoch       int
+	incarnation int
+	before      map[string]bridge.Position // ends before the marker of the fence
+	opened      time.Time
 
 	mu   sync.Mutex
 	dead error // why it is of no more use
@@ -127,8 +128,12 @@ func (k *sink) alive() error {
 	return k.dead
 }
 
-// fenced reports whether a newer sink owns the task. The stream's lock is held.
+// fenced reports whether a newer sink owns the task, or the topic is another one by now. A
+// Kinesis stream is written to by its name, whichever it is. The lock is held.
 func (k *sink) fenced() error {
+	if k.s.cfg.Flavour == Kafka && k.incarnation != k.s.incarnation {
+		return fmt.Errorf("write to %s, which was created anew: %w", k.s.cfg.Name, bridge.ErrMissing)
+	}
 	if k.cfg.NoFence || k.epoch == k.s.epochs[k.task()] {
 		return nil
 	}

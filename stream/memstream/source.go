@@ -68,6 +68,11 @@ func (s *source) Open(ctx context.Context, partition string, from bridge.Start) 
 	if !ok || s.deleted {
 		return nil, fmt.Errorf("open partition %s of %s: %w", partition, s.cfg.Name, bridge.ErrMissing)
 	}
+	if from.After.IsZero() && !from.First.IsZero() {
+		if err := s.kept(p, from.First); err != nil {
+			return nil, err
+		}
+	}
 	r := &reader{s: s, p: p, incarnation: s.incarnation, paged: s.now(), tip: from.Tip}
 	switch {
 	case !from.After.IsZero():
@@ -78,7 +83,9 @@ func (s *source) Open(ctx context.Context, partition string, from bridge.Start) 
 		if p.trimmed.After(r.through) {
 			r.through = p.trimmed
 		}
-	case !from.Tip.IsZero() && s.lostSince(p, from.Tip):
+	case !from.First.IsZero() && s.cfg.Flavour == Kafka:
+		r.through = p.ahead(from.First)
+	case from.First.IsZero() && !from.Tip.IsZero() && s.lostSince(p, from.Tip):
 		return nil, &bridge.GapError{
 			Stream: s.cfg.Name, Partition: p.id, Before: p.oldest(),
 			Reason: "the partition was empty when it was last seen, and what came since may be gone",
@@ -116,6 +123,64 @@ func (s *source) resume(p *part, from bridge.Start) error {
 	}
 	gap.Reason = "possible gap: the record at the position is no longer kept, and the shard was not seen at its tip since"
 	return gap
+}
+
+// kept is a gap unless the place that Begin gave is still there.
+func (s *source) kept(p *part, first bridge.Position) error {
+	gap := &bridge.GapError{Stream: s.cfg.Name, Partition: p.id, Before: p.oldest(), Reason: "retention passed the place where the workflow begins"}
+	if s.cfg.Flavour == Kinesis {
+		if p.has(first.Seq) {
+			return nil
+		}
+		return gap
+	}
+	after, err := first.Offset()
+	if err != nil {
+		return err
+	}
+	gap.After = bridge.OffsetPosition(after - 1)
+	switch {
+	case p.trimmed.After(gap.After):
+		return gap
+	case gap.After.After(p.end()):
+		gap.After, gap.Before, gap.Reason = p.end(), first, "the partition ends before the place where the workflow begins"
+		return gap
+	}
+	return nil
+}
+
+// edgeMargin is how much longer a shard must keep a record for its loss to be a gap.
+const edgeMargin = 10 * time.Minute
+
+// Begin tells of a Kafka-like partition the offset, and of a shard the record if there is one.
+func (s *source) Begin(ctx context.Context, partition string, at time.Time) (bridge.Position, time.Time, error) {
+	if err := s.ask(ctx, Op{Kind: OpBegin, Partition: partition}); err != nil {
+		return bridge.Position{}, time.Time{}, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expire()
+	p, ok := s.byID[partition]
+	if !ok || s.deleted || p.expired {
+		return bridge.Position{}, time.Time{}, fmt.Errorf("partition %s of %s: %w", partition, s.cfg.Name, bridge.ErrMissing)
+	}
+	if edge := s.now().Add(edgeMargin - s.cfg.Retention); s.cfg.Flavour == Kinesis && at.Before(edge) {
+		at = edge
+	}
+	through := p.trimmed
+	if !at.IsZero() {
+		through = p.before(at, s.cfg.Flavour)
+	}
+	if s.cfg.Flavour == Kafka {
+		n, err := through.Offset()
+		return bridge.OffsetPosition(n + 1), time.Time{}, err
+	}
+	for i := p.behind(through); i < len(p.log); i++ {
+		if e := &p.log[i]; !e.marker && !e.gone {
+			return bridge.Position{Seq: e.at().Seq}, time.Time{}, nil
+		}
+	}
+	return bridge.Position{}, s.now(), nil
 }
 
 // lostSince reports whether a partition that held nothing at a time may have lost records

@@ -96,7 +96,10 @@ func New(c Config) *Stream {
 func (s *Stream) begin() {
 	s.incarnation++
 	s.deleted = false
-	s.parts, s.byID, s.epochs = nil, map[string]*part{}, map[string]int{}
+	s.parts, s.byID = nil, map[string]*part{}
+	if s.epochs == nil {
+		s.epochs = map[string]int{}
+	}
 	for i := range s.cfg.Partitions {
 		s.add(&part{bounds: slice(i, s.cfg.Partitions)})
 	}
