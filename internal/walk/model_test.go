@@ -165,7 +165,7 @@ func (w *walk) begins() {
 	there := w.inSource()
 	for _, r := range w.rows {
 		c := known[r.part]
-		if c.Position.IsZero() && c.First.IsZero() && c.Tip.IsZero() && !r.pending {
+		if c.Position.IsZero() && c.First.IsZero() && c.Tip.IsZero() {
 			r.early = !there[r.n] || w.toKafka && time.Since(r.at) > retention-edge
 		}
 	}

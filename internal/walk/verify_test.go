@@ -273,7 +273,9 @@ func (w *walk) judgeDamage(dst *memstream.Stream, hurt wound) {
 		return
 	}
 	missing, covered, expired, behind := 0, 0, 0, 0
-	could := 0 // rows that were dropped, or moved into a head: verify may know that they did not stand in it
+	// could are rows of which verify may know that they did not stand in a head that is gone:
+	// they were dropped, or one that is older than they was moved out of it.
+	could := 0
 	for _, r := range w.rows {
 		switch {
 		case !r.wanted():
@@ -286,7 +288,7 @@ func (w *walk) judgeDamage(dst *memstream.Stream, hurt wound) {
 			switch {
 			case hurt.trimmed == "" || i >= 0 && hurt.dropped[i].rec.Partition != hurt.trimmed:
 				missing++
-			case i >= 0 || hurt.moved[r.n]:
+			case i >= 0 || len(hurt.moved) > 0:
 				could++
 				covered++
 			default:
