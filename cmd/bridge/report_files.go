@@ -153,35 +153,24 @@ func beside(file string, f report.Form) string {
 // lockPatience is how long a command waits for another one that writes the same report.
 const lockPatience = 10 * time.Second
 
-// lockReport keeps other commands from writing the report in file until the returned
-// function is called; it does nothing if there is no such file. The lock is on the file
-// itself, which a writer replaces: a lock on a file that was replaced meanwhile is taken
-// again.
+// lockReport keeps other commands from writing reports in the directory of file until the
+// returned function is called; it does nothing if there is no such directory. The lock is on
+// the directory, because a writer replaces the file: whoever opens the new file would not see
+// a lock on the old one.
 func lockReport(ctx context.Context, file string) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
-	for {
-		l := flock.New(file, flock.SetFlag(os.O_RDONLY))
-		unlock := func() { _ = l.Close() } // the lock ends with the process in any case
-		_, err := l.TryLockContext(ctx, 20*time.Millisecond)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			return func() {}, nil
-		case errors.Is(err, context.DeadlineExceeded):
-			return nil, bridge.WithHint(fmt.Errorf("another process writes %s: %w", file, bridge.ErrLocked), "run the command again when that process has ended")
-		case err != nil:
-			return nil, usage(fmt.Errorf("lock %s: %w", file, err))
-		}
-		locked, err := l.Stat()
-		if err != nil {
-			unlock()
-			return nil, usage(err)
-		}
-		if now, err := os.Stat(file); err == nil && os.SameFile(locked, now) {
-			return unlock, nil
-		}
-		unlock()
+	l := flock.New(filepath.Dir(file), flock.SetFlag(os.O_RDONLY))
+	_, err = l.TryLockContext(ctx, 20*time.Millisecond)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return func() {}, nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, bridge.WithHint(fmt.Errorf("another process writes %s: %w", file, bridge.ErrLocked), "run the command again when that process has ended")
+	case err != nil:
+		return nil, usage(fmt.Errorf("lock %s: %w", file, err))
 	}
+	return func() { _ = l.Close() }, nil // the lock ends with the process in any case
 }
 
 // replaceable refuses to write over a report that somebody signed, and over a file that
