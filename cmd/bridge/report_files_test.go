@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -8,8 +9,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/kinesis-msk-bridge/bridge"
 )
 
 // Whoever holds the lock of a report is alone, although each replaces the file.
@@ -26,6 +30,19 @@ func TestReportLockIsExclusive(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	unlock, err = lockReport(t.Context(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := renameio.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	soon, end := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer end()
+	if _, err := lockReport(soon, file); !errors.Is(err, bridge.ErrLocked) {
+		t.Error("two hold the lock once one of them has replaced the file")
+	}
+	unlock()
 	const writers, rounds = 8, 25
 	var inside atomic.Int32
 	var all sync.WaitGroup
