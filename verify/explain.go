@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -58,7 +59,7 @@ type explaining struct {
 	own     map[string]bool // the keyed hashes of those of the records of the source
 	settled map[*Explained]bool
 	outside map[*Explained]bool // from before the scope
-	loose   []Explained // of no record of the source
+	loose   []Explained         // of no record of the source
 }
 
 // Explain reads both sides to what they hold now and shows what was asked for: at most
@@ -185,9 +186,15 @@ func (e *explaining) ledger(ctx context.Context) error {
 	}
 	e.drill.spots = map[spot]ledgerSpot{}
 	intents := openEntries{}
-	for entry, err := range e.v.Ledger.Read(ctx, bridge.Position{}) {
+	after := bridge.Position{}
+	read := func(ctx context.Context) iter.Seq2[bridge.LedgerEntry, error] { return e.v.Ledger.Read(ctx, after) }
+	err := each(ctx, e.v, "the ledger", read, func(entry bridge.LedgerEntry, err error) (bool, error) {
+		if head, gone := bridge.LedgerHead(err, after); gone {
+			after = head
+			return true, fmt.Errorf("the ledger begins later: %w", bridge.ErrTransient)
+		}
 		if err != nil {
-			return fmt.Errorf("read the ledger: %w", err)
+			return false, fmt.Errorf("read the ledger: %w", err)
 		}
 		for i := range entry.Settled {
 			s := &entry.Settled[i]
@@ -198,6 +205,11 @@ func (e *explaining) ledger(ctx context.Context) error {
 			}
 		}
 		intents.add(&entry, e.wants)
+		after = entry.At
+		return true, nil
+	})
+	if err != nil {
+		return err
 	}
 	for intent := range intents.all {
 		e.note(intent.Origin, "the ledger says that it was about to be put, and not what came of it")
@@ -280,12 +292,12 @@ func (e *explaining) letters(ctx context.Context) error {
 
 // progress notes what the mirror has not acknowledged yet.
 func (e *explaining) progress(ctx context.Context) error {
-	if e.v.Acknowledged == nil {
+	if !e.v.asksMirror() {
 		return nil
 	}
-	rows, err := retry(ctx, func() (map[string]bridge.Row, error) { return e.v.Acknowledged(ctx) })
+	rows, err := e.rows(ctx)
 	if err != nil {
-		return fmt.Errorf("ask how far the mirror is: %w", err)
+		return err
 	}
 	for _, x := range e.records {
 		if x.Source.Position.After(rows[x.Source.Partition].Position) {
