@@ -18,16 +18,14 @@ func (r *run) eachDead(ctx context.Context, fn func(s *sourcePart, p prepared)) 
 	}
 	seen := map[coord]bool{}
 	dg := r.canon.digester()
-	_, err := retry(ctx, func() (struct{}, error) {
-		for letter, err := range r.v.DeadLetters.Read(ctx) {
-			if err != nil {
-				return struct{}{}, fmt.Errorf("read the dead letters: %w", err)
-			}
-			r.deadLetter(dg, &letter, seen, fn)
+	return each(ctx, r.v, "the dead letters", r.v.DeadLetters.Read, func(letter bridge.DeadLetter, err error) (bool, error) {
+		if err != nil {
+			return false, fmt.Errorf("read the dead letters: %w", err)
 		}
-		return struct{}{}, nil
+		before := len(seen)
+		r.deadLetter(dg, &letter, seen, fn)
+		return len(seen) > before, nil
 	})
-	return err
 }
 
 func (r *run) deadLetter(dg *digester, l *bridge.DeadLetter, seen map[coord]bool, fn func(*sourcePart, prepared)) {

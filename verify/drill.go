@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -130,19 +131,18 @@ func (d *drill) readLedger(ctx context.Context) error {
 	}
 	intents := openEntries{}
 	after := bridge.Position{}
-	_, err := retry(ctx, func() (struct{}, error) {
-		for e, err := range d.r.v.Ledger.Read(ctx, after) {
-			if head, gone := bridge.LedgerHead(err, after); gone {
-				after, d.head = head, head
-				return struct{}{}, fmt.Errorf("the ledger begins later: %w", bridge.ErrTransient)
-			}
-			if err != nil {
-				return struct{}{}, err
-			}
-			d.ledgerEntry(e, intents)
-			after = e.At
+	read := func(ctx context.Context) iter.Seq2[bridge.LedgerEntry, error] { return d.r.v.Ledger.Read(ctx, after) }
+	err := each(ctx, d.r.v, "the ledger", read, func(e bridge.LedgerEntry, err error) (bool, error) {
+		if head, gone := bridge.LedgerHead(err, after); gone {
+			after, d.head = head, head
+			return true, fmt.Errorf("the ledger begins later: %w", bridge.ErrTransient)
 		}
-		return struct{}{}, nil
+		if err != nil {
+			return false, err
+		}
+		d.ledgerEntry(e, intents)
+		after = e.At
+		return true, nil
 	})
 	if err != nil && (ctx.Err() != nil || final(err)) {
 		return fmt.Errorf("read the ledger again: %w", err)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -32,7 +33,7 @@ type Explanation struct {
 type Explained struct {
 	Source  Place  `json:"source"`
 	Content string `json:"content,omitempty"` // empty if the source holds nothing there
-	// Class is the difference, empty if there is none; order is not judged here.
+	// Class is the difference, empty if a comparison of the key found none.
 	Class  Class     `json:"class,omitempty"`
 	Target []Sighted `json:"target"`
 	Notes  []string  `json:"notes,omitempty"` // of the ledger, the dead letters and the mirror
@@ -52,10 +53,18 @@ type explaining struct {
 	records map[coord]*Explained
 	order   []coord
 	drill   *drill
+	// keys are those of the records asked for, as they stand on the target; settled are the
+	// records that are not to be there.
+	keys    map[string]bool
+	own     map[string]bool // the keyed hashes of those of the records of the source
+	settled map[*Explained]bool
+	outside map[*Explained]bool // from before the scope
+	loose   []Explained         // of no record of the source
 }
 
 // Explain reads both sides to what they hold now and shows what was asked for: at most
-// MaxSamples records.
+// MaxSamples records. It then compares all records of the keys it met, as Run does, and
+// classes each record as that comparison does.
 func (v *Verifier) Explain(ctx context.Context, q Question) (*Explanation, error) {
 	if err := v.defaults(); err != nil {
 		return nil, err
@@ -65,8 +74,8 @@ func (v *Verifier) Explain(ctx context.Context, q Question) (*Explanation, error
 	if err != nil {
 		return nil, fmt.Errorf("explain: %w", err)
 	}
-	e := &explaining{run: r, q: q, records: map[coord]*Explained{}, drill: &drill{r: r}}
-	for _, step := range []func(context.Context) error{e.source, e.ledger, e.target, e.letters, e.progress} {
+	e := &explaining{run: r, q: q, records: map[coord]*Explained{}, drill: &drill{r: r}, keys: map[string]bool{}, own: map[string]bool{}, settled: map[*Explained]bool{}, outside: map[*Explained]bool{}}
+	for _, step := range []func(context.Context) error{e.source, e.ledger, e.target, e.claimed, e.letters, e.progress, e.compare} {
 		if err := step(ctx); err != nil {
 			return nil, fmt.Errorf("explain: %w", err)
 		}
@@ -111,8 +120,10 @@ func (e *explaining) source(ctx context.Context) error {
 				e.q.Partition = s.ID
 			}
 			p := e.prepare(d, s.ID, rec)
+			e.own[keyText(p.key)] = true
+			e.choose(rec)
 			if x := e.at(coordOf(s.Index, rec.Position.Clone())); x != nil {
-				x.Source.Time, x.Content = rec.Time, contentText(p.content)
+				e.hold(x, rec, &p)
 			}
 		})
 		if err != nil {
@@ -120,6 +131,47 @@ func (e *explaining) source(ctx context.Context) error {
 		}
 		if e.q.Partition == s.ID {
 			break
+		}
+	}
+	return nil
+}
+
+// hold notes what the source holds at a coordinate.
+func (e *explaining) hold(x *Explained, rec *bridge.Record, p *prepared) {
+	x.Source.Time, x.Content = rec.Time, contentText(p.content)
+	if p.dropped {
+		e.settled[x] = true
+		x.Notes = append(x.Notes, "the mirror does not carry it: it came from the target, or the policy drops it")
+	}
+	if arrival(rec).Before(e.v.Start) {
+		e.outside[x] = true
+		x.Notes = append(x.Notes, "it arrived before the workflow began to read")
+	}
+}
+
+// choose lets a record be compared.
+func (e *explaining) choose(rec *bridge.Record) {
+	if route, err := e.v.Keys.Route(rec); err == nil {
+		e.keys[string(route.Key)] = true
+	}
+}
+
+// claimed reads what the source holds under other keys at coordinates that the target names.
+func (e *explaining) claimed(ctx context.Context) error {
+	d := e.canon.digester()
+	for _, s := range e.Sources {
+		if !slices.ContainsFunc(e.order, func(c coord) bool { return c.Source == s.Index && e.records[c].Content == "" }) {
+			continue
+		}
+		err := e.everything(ctx, e.v.Source, s.ID, func(rec *bridge.Record) {
+			if x := e.records[coordOf(s.Index, rec.Position)]; x != nil && x.Content == "" {
+				p := e.prepare(d, s.ID, rec)
+				e.choose(rec)
+				e.hold(x, rec, &p)
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("read %s: %w", s.ID, err)
 		}
 	}
 	return nil
@@ -134,9 +186,15 @@ func (e *explaining) ledger(ctx context.Context) error {
 	}
 	e.drill.spots = map[spot]ledgerSpot{}
 	intents := openEntries{}
-	for entry, err := range e.v.Ledger.Read(ctx, bridge.Position{}) {
+	after := bridge.Position{}
+	read := func(ctx context.Context) iter.Seq2[bridge.LedgerEntry, error] { return e.v.Ledger.Read(ctx, after) }
+	err := each(ctx, e.v, "the ledger", read, func(entry bridge.LedgerEntry, err error) (bool, error) {
+		if head, gone := bridge.LedgerHead(err, after); gone {
+			after = head
+			return true, fmt.Errorf("the ledger begins later: %w", bridge.ErrTransient)
+		}
 		if err != nil {
-			return fmt.Errorf("read the ledger: %w", err)
+			return false, fmt.Errorf("read the ledger: %w", err)
 		}
 		for i := range entry.Settled {
 			s := &entry.Settled[i]
@@ -146,12 +204,26 @@ func (e *explaining) ledger(ctx context.Context) error {
 				e.note(intent.Origin, "the ledger says that it stands at "+s.Partition+":"+s.Position.String())
 			}
 		}
-		intents.add(&entry, func(i *bridge.Intent) bool { return e.asked(i.Origin) != nil })
+		intents.add(&entry, e.wants)
+		after = entry.At
+		return true, nil
+	})
+	if err != nil {
+		return err
 	}
 	for intent := range intents.all {
 		e.note(intent.Origin, "the ledger says that it was about to be put, and not what came of it")
 	}
 	return nil
+}
+
+// wants reports whether an intent is of a record that was asked for, or of its key: the ledger
+// can name a record of another key there.
+func (e *explaining) wants(i *bridge.Intent) bool {
+	if s := e.sourceByID[i.Origin.Partition]; s != nil && e.q.Partition == "" && i.Key == string(e.q.Key) {
+		e.at(coordOf(s.Index, i.Origin.Position.Clone()))
+	}
+	return e.asked(i.Origin) != nil
 }
 
 // asked is the entry of a coordinate, nil if it was not asked for.
@@ -194,6 +266,7 @@ func (e *explaining) sight(t *targetPart, p placed, rec *bridge.Record) {
 	if x == nil {
 		return
 	}
+	e.keys[string(rec.Key)] = true
 	at := Sighted{Place: Place{Partition: t.ID, Position: p.position.Clone(), Time: rec.Time}, Content: contentText(p.content)}
 	switch {
 	case p.foreign:
@@ -211,6 +284,7 @@ func (e *explaining) sight(t *targetPart, p placed, rec *bridge.Record) {
 func (e *explaining) letters(ctx context.Context) error {
 	return e.eachDead(ctx, func(s *sourcePart, p prepared) {
 		if x := e.records[coordOf(s.Index, p.at)]; x != nil {
+			e.settled[x] = x.Content == contentText(p.content)
 			x.Notes = append(x.Notes, "it is among the dead letters")
 		}
 	})
@@ -218,16 +292,16 @@ func (e *explaining) letters(ctx context.Context) error {
 
 // progress notes what the mirror has not acknowledged yet.
 func (e *explaining) progress(ctx context.Context) error {
-	if e.v.Acknowledged == nil {
+	if !e.v.asksMirror() {
 		return nil
 	}
-	rows, err := retry(ctx, func() (map[string]bridge.Row, error) { return e.v.Acknowledged(ctx) })
+	rows, err := e.rows(ctx)
 	if err != nil {
-		return fmt.Errorf("ask how far the mirror is: %w", err)
+		return err
 	}
 	for _, x := range e.records {
 		if x.Source.Position.After(rows[x.Source.Partition].Position) {
-			x.Notes = append(x.Notes, "the mirror has not acknowledged it yet")
+			x.Notes = append(x.Notes, notAcknowledged)
 		}
 	}
 	return nil
@@ -244,31 +318,13 @@ func (e *explaining) answer() *Explanation {
 	})
 	for _, c := range e.order {
 		x := e.records[c]
-		x.judge()
 		if x.Content != "" {
 			out.OnSource++
 		}
 		out.OnTarget += len(x.Target)
 		out.Records = append(out.Records, *x)
 	}
+	out.OnTarget += len(e.loose)
+	out.Records = append(out.Records, e.loose...)
 	return out
-}
-
-// judge names the difference.
-func (x *Explained) judge() {
-	switch {
-	case x.Content == "":
-		x.Class = Extra
-	case len(x.Target) == 0 && len(x.Notes) > 0 && x.Notes[len(x.Notes)-1] == "the mirror has not acknowledged it yet":
-		x.Class = Unread
-	case len(x.Target) == 0 && slices.Contains(x.Notes, "it is among the dead letters"):
-	case len(x.Target) == 0:
-		x.Class = Missing
-	case x.Target[0].Note == "another content":
-		x.Class = Corrupt
-	case x.Target[0].Note != "":
-		x.Class = Misrouted
-	case len(x.Target) > 1:
-		x.Class = Duplicate
-	}
 }

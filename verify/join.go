@@ -136,7 +136,9 @@ func (r *run) readPiece(ctx context.Context) (end bool, err error) {
 	anew := false
 	for n := 0; n < r.v.piece; {
 		if r.entries == nil {
-			next, stop := iter.Pull2(r.v.Ledger.Read(ctx, r.Join.Read))
+			after := r.Join.Read
+			read := func(ctx context.Context) iter.Seq2[bridge.LedgerEntry, error] { return r.v.Ledger.Read(ctx, after) }
+			next, stop := iter.Pull2(patient(ctx, r.v, "the ledger", read))
 			r.entries, anew = &entries{next, stop}, true
 		}
 		e, err, ok := r.entries.next()
@@ -176,9 +178,11 @@ func (r *run) closeLedger() {
 // readByLedger reads ledger and target in step, and what is left of the target when the
 // ledger is at its end.
 func (r *run) readByLedger(ctx context.Context) error {
+	r.mu.Lock()
 	if r.Join == nil {
 		r.Join = newJoin()
 	}
+	r.mu.Unlock()
 	err := r.inStep(ctx)
 	r.closeLedger()
 	for _, t := range r.targets() {
@@ -191,12 +195,17 @@ func (r *run) readByLedger(ctx context.Context) error {
 }
 
 func (r *run) inStep(ctx context.Context) error {
+	moved, read := time.Now(), r.Join.Read
 	for {
 		due, asked := r.targetDue(), time.Now()
 		far, end, err := r.piece(ctx)
 		if err != nil && (ctx.Err() != nil || final(err)) {
 			return fmt.Errorf("read the ledger: %w", err)
 		}
+		if err == nil || r.Join.Read != read {
+			moved, read = time.Now(), r.Join.Read
+		}
+		err = r.v.stalled("the ledger", moved, err)
 		if err != nil && !bridge.Retryable(err) {
 			r.ledgerLost(err)
 			end, due = true, true

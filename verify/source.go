@@ -131,12 +131,12 @@ func (r *run) endsEarly(s *sourcePart, l limit) {
 
 // recheck tells a partition that is gone from a stream that is.
 func (r *run) recheck(ctx context.Context) error {
-	now, err := r.v.Source.Identity(ctx)
+	now, err := ask(ctx, r.v, "the source", r.v.Source.Identity)
 	if err == nil && now != r.source {
 		err = fmt.Errorf("the source was deleted and created anew: %w", bridge.ErrChanged)
 	}
 	if err == nil {
-		now, err = r.v.Target.Identity(ctx)
+		now, err = ask(ctx, r.v, "the target", r.v.Target.Identity)
 		if err == nil && now != r.target {
 			err = fmt.Errorf("the target was deleted and created anew: %w", bridge.ErrChanged)
 		}

@@ -330,13 +330,13 @@ func (r *run) bookTarget(t *targetPart, after bridge.Position, list []placed) {
 	a := passage{r: r, t: t}
 	for i := range list {
 		p := &list[i]
+		if t.First.IsZero() {
+			t.First = p.position.Clone() // of whatever key: it says what has expired
+		}
 		if r.keys != nil && !r.keys[p.key] {
 			continue
 		}
 		r.TargetGot += p.size
-		if t.First.IsZero() {
-			t.First = p.position.Clone()
-		}
 		last = p.position
 		if r.v.Content {
 			r.bookTargetContent(t, p)
