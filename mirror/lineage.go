@@ -21,7 +21,10 @@ type lineage struct {
 	started map[string]bool
 	// doubts are partitions that a listing contradicts, and how often and since when.
 	doubts map[string]doubt
-	since  time.Time            // of the listing before; what it lacked held nothing then
+	// since is when the listing before was made; what it lacked held nothing then. It is by the
+	// source's clock if known is set, else by this machine's.
+	since  time.Time
+	known  bool
 	absent map[string]time.Time // rows that are not listed, and since when
 	mu     sync.Mutex           // guards listed and absent, which the saver reads
 }
@@ -46,6 +49,17 @@ const (
 
 func newLineage(t *tracker, first bool, stream string) *lineage {
 	return &lineage{tracker: t, first: first, stream: stream, started: map[string]bool{}, doubts: map[string]doubt{}, absent: map[string]time.Time{}}
+}
+
+// listingAge is more than the time between a checkpoint and the listing before it.
+const listingAge = 10 * time.Minute
+
+// resume takes the time of the last listing from a checkpoint.
+func (l *lineage) resume(cp bridge.Checkpoint) {
+	l.since, l.known = cp.Clock.Add(-listingAge), true
+	if cp.Clock.IsZero() { // of an earlier version, or nothing was read
+		l.since = cp.At.Add(-listingAge)
+	}
 }
 
 // update takes what the source lists now, and finds what came and went unread. What is in
@@ -73,8 +87,11 @@ func (l *lineage) update(parts []bridge.Partition) error {
 		return err
 	}
 	l.first = false
+	if !l.known && !l.since.IsZero() {
+		l.since, _ = l.tracker.sourceTime(l.since)
+	}
 	l.tracker.know(slices.Collect(maps.Values(listed)), l.since)
-	l.since = time.Now()
+	l.since, l.known = l.tracker.sourceTime(time.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.listed = listed
