@@ -49,17 +49,17 @@ var walkSteps = []walkStep{
 	{name: "cut kafka", hazard: "cuts", weight: 2, alone: true, can: walkRuns, do: (*realWalk).cutKafka},
 	{name: "restart a broker", hazard: "brokers", weight: 2, alone: true, can: once("restart a broker"), do: (*realWalk).restartBroker},
 	// Not of a target: what the mirror notes of one is by this machine's clock, which stands.
-	{name: "age", hazard: "age", weight: 3, can: func(w *realWalk) bool {
+	{name: "age", hazard: "age", weight: 4, can: func(w *realWalk) bool {
 		return w.toKafka && w.provableStart() && w.aging < agedAtMost
 	}, do: (*realWalk).age},
 	{name: "trim", hazard: "trim", weight: 3, can: (*realWalk).provableStart, do: (*realWalk).trim},
-	{name: "recreate", hazard: "recreate", weight: 2, can: func(w *realWalk) bool { return w.sure && w.txn == nil }, do: (*realWalk).recreate},
+	{name: "recreate", hazard: "recreate", weight: 4, can: func(w *realWalk) bool { return w.sure && w.txn == nil }, do: (*realWalk).recreate},
 	// Not after a kill: copies of records that were cut, and that no checkpoint covers, may then be
 	// on the target under the coordinates of new ones.
-	{name: "truncate", hazard: "truncate", weight: 4, alone: true, can: func(w *realWalk) bool {
+	{name: "truncate", hazard: "truncate", weight: 10, alone: true, can: func(w *realWalk) bool {
 		return !w.toKafka && w.txn == nil && w.sure && (w.proc != nil || w.clean) && w.done["truncate"] == 0
 	}, do: (*realWalk).truncate},
-	{name: "open transaction", hazard: "transactions", weight: 3, can: func(w *realWalk) bool {
+	{name: "open transaction", hazard: "transactions", weight: 4, can: func(w *realWalk) bool {
 		return !w.toKafka && w.txn == nil && !w.hazards["truncate"]
 	}, do: (*realWalk).beginTransaction},
 	{name: "end transaction", hazard: "transactions", weight: 2, can: func(w *realWalk) bool { return w.txn != nil }, do: (*realWalk).endTransaction},

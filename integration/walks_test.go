@@ -207,7 +207,7 @@ func (w *realWalk) sound() bool { return w.gone == "" && w.hurt == "" }
 // of so many walks.
 var walkHazards = map[string]int{
 	"reshard": 2, "rough": 2, "kills": 2, "transactions": 2, "times": 2, "skew": 2, "brokers": 4, "cuts": 3,
-	"age": 2, "trim": 4, "recreate": 6, "truncate": 5,
+	"age": 2, "trim": 4, "recreate": 5, "truncate": 4,
 }
 
 func (w *realWalk) run() {
