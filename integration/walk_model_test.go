@@ -208,7 +208,7 @@ type verdict struct {
 // compare runs verify, and returns nil if it ended with an error.
 func (w *realWalk) compare(more ...string) *verdict {
 	w.verifies++
-	c := w.start(append([]string{"verify", "run", "--config", w.config("state"), "--settle", "1s", "--watch-for", "1s", "--drain-timeout", "1m"}, more...)...)
+	c := w.start(append([]string{"verify", "run", "--config", w.config("state"), "--settle", "1s", "--watch-for", "1s", "--drain-timeout", "20s"}, more...)...)
 	code, ok := w.ends(c, runPatience, "verify")
 	if !ok {
 		return nil

@@ -40,7 +40,9 @@ var walkSteps = []walkStep{
 	{name: "drain", weight: 3, can: walkRuns, do: (*realWalk).drain},
 	{name: "kill", hazard: "kills", weight: 3, can: walkRuns, do: (*realWalk).kill},
 	{name: "pause", weight: 2, can: walkRuns, do: (*realWalk).pause},
-	{name: "verify", weight: 1, can: walkBegun, do: func(w *realWalk) { w.verify(w.rng.IntN(3) == 0) }},
+	{name: "verify", weight: 1, can: walkBegun, do: func(w *realWalk) {
+		w.verify(w.rng.IntN(3) == 0 && (w.proc != nil || w.clean)) // else it waits for a mirror
+	}},
 	{name: "status", weight: 1, can: walkBegun, do: (*realWalk).status},
 	{name: "reshard", hazard: "reshard", weight: 3, can: func(w *realWalk) bool { return w.toKafka || w.begun }, do: (*realWalk).reshard},
 	{name: "throttle", hazard: "rough", weight: 3, do: (*realWalk).throttle},
