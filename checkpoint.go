@@ -98,8 +98,11 @@ type Checkpoint struct {
 	Forget []string `json:"forget,omitempty"`
 	Floor  Floor    `json:"floor"`
 	// Clean: nothing was under way, so that a restart need not look at the target.
-	Clean  bool      `json:"clean,omitempty"`
-	At     time.Time `json:"at"`
+	Clean bool      `json:"clean,omitempty"`
+	At    time.Time `json:"at"`
+	// Clock is what the source's clock showed at At, by which its records expire; zero is not
+	// known.
+	Clock  time.Time `json:"clock,omitzero"`
 	Counts Counts    `json:"counts"`
 	// Index holds new entries of the position index; they are never loaded.
 	Index []IndexEntry `json:"-"`

@@ -98,10 +98,12 @@ type job struct {
 	brokers   []string
 	topic     string
 	dir       string
-	replicas  int    // of topics; 1 if zero
-	shards    int    // of a stream to be created; 4 if zero
-	format    string // of the stream's records; raw if empty
-	restores  bool   // a mirror wrote the source stream
+	replicas  int // of topics; 1 if zero
+	shards    int // of a stream to be created; 4 if zero
+	// partitions are those of a topic to be created; 12 if zero.
+	partitions int
+	format     string // of the stream's records; raw if empty
+	restores   bool   // a mirror wrote the source stream
 	// aggregation is what is delivered of aggregates, kcl if empty; aggregate is what they are
 	// made of, key if empty.
 	aggregation, aggregate string
@@ -123,7 +125,7 @@ func (j *job) config(state string) string {
 	j.t.Helper()
 	partitions := "" // those of the source topic
 	if j.direction == toKafka {
-		partitions = "partitions: 12, "
+		partitions = fmt.Sprintf("partitions: %d, ", cmp.Or(j.partitions, 12))
 	}
 	format, by := j.format, "producers"
 	if format == "" {

@@ -21,7 +21,10 @@ type lineage struct {
 	started map[string]bool
 	// doubts are partitions that a listing contradicts, and how often and since when.
 	doubts map[string]doubt
-	since  time.Time            // of the listing before; what it lacked held nothing then
+	// since is when the listing before was made; what it lacked held nothing then. It is by the
+	// source's clock if known is set, else by this machine's.
+	since  time.Time
+	known  bool
 	absent map[string]time.Time // rows that are not listed, and since when
 	mu     sync.Mutex           // guards listed and absent, which the saver reads
 }
@@ -48,6 +51,17 @@ func newLineage(t *tracker, first bool, stream string) *lineage {
 	return &lineage{tracker: t, first: first, stream: stream, started: map[string]bool{}, doubts: map[string]doubt{}, absent: map[string]time.Time{}}
 }
 
+// listingAge is more than the time between a checkpoint and the listing before it.
+const listingAge = 10 * time.Minute
+
+// resume takes the time of the last listing from a checkpoint.
+func (l *lineage) resume(cp bridge.Checkpoint) {
+	l.since, l.known = cp.Clock.Add(-listingAge), true
+	if cp.Clock.IsZero() { // of an earlier version, or nothing was read
+		l.since = cp.At.Add(-listingAge)
+	}
+}
+
 // update takes what the source lists now, and finds what came and went unread. What is in
 // doubt is left out until a few listings agree: then it is an error, or no doubt any more.
 func (l *lineage) update(parts []bridge.Partition) error {
@@ -57,6 +71,9 @@ func (l *lineage) update(parts []bridge.Partition) error {
 	}
 	before := l.doubts
 	l.doubts = map[string]doubt{}
+	if !l.known && !l.since.IsZero() {
+		l.since, _ = l.tracker.sourceTime(l.since)
+	}
 	since := l.since
 	if l.first {
 		l.orphans(parts, listed, before)
@@ -79,7 +96,7 @@ func (l *lineage) update(parts []bridge.Partition) error {
 	}
 	l.first = l.first && len(l.doubts) > 0
 	l.tracker.know(slices.Collect(maps.Values(listed)), since)
-	l.since = time.Now()
+	l.since, l.known = l.tracker.sourceTime(time.Now())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.listed = listed

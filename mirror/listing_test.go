@@ -133,42 +133,53 @@ func TestRowsOfExpiredShardsArePruned(t *testing.T) {
 }
 
 // Records of a new shard that expired before anything of it was read are a gap, though the
-// shard is open and listed. One that is read in time is none.
+// shard is open and listed, and one that is read in time is none, however far this machine's
+// clock is from the source's. The shard comes just before the mirror stops, which then never
+// listed it, or a while before.
 func TestRecordsOfANewShardExpireUnread(t *testing.T) {
 	for _, away := range []time.Duration{20 * time.Hour, 26 * time.Hour} {
-		synctest.Test(t, func(t *testing.T) {
-			ctx := t.Context()
-			w := calm(t, memstream.Kinesis, memstream.Kafka, 1)
-			w.produce(ctx, 20, 3)
-			parent := w.partitions(w.src)[0].ID
-			w.src.SetFaults(func(op memstream.Op) memstream.Fault {
-				if op.Kind == memstream.OpOpen && op.Partition != parent {
-					return memstream.Fault{Err: bridge.ErrThrottled}
-				}
-				return memstream.Fault{}
-			})
-			m := w.open()
-			done := make(chan error, 1)
-			go func() { done <- m.Run(ctx) }()
-			wait(ctx, time.Minute)
-			if _, _, err := w.src.Split(parent); err != nil {
-				t.Fatal(err)
+		for _, ahead := range []time.Duration{-6 * time.Hour, 0, 6 * time.Hour} {
+			for _, listed := range []time.Duration{time.Second, time.Minute, 11 * time.Minute} {
+				t.Run(fmt.Sprintf("away %s, source %s ahead, %s before the stop", away, ahead, listed), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { newShardUnread(t, away, ahead, listed) })
+				})
 			}
-			w.produce(ctx, 20, 3)
-			wait(ctx, time.Minute)
-			m.Drain()
-			if err := <-done; err != nil {
-				t.Fatal(err)
-			}
-			w.src.SetFaults(nil)
-			w.src.Advance(away)
-			w.produce(ctx, 20, 3)
-			if away < 24*time.Hour {
-				w.catchUp(ctx)
-				w.expectClean(w.judge())
-			} else if err := w.end(ctx, w.open()); !errors.Is(err, bridge.ErrGap) {
-				t.Errorf("records of a new shard expired while the mirror was away for %s: %v, want a gap", away, err)
-			}
-		})
+		}
+	}
+}
+
+func newShardUnread(t *testing.T, away, ahead, before time.Duration) {
+	ctx := t.Context()
+	w := calm(t, memstream.Kinesis, memstream.Kafka, 1)
+	w.src.Advance(ahead)
+	w.produce(ctx, 20, 3)
+	parent := w.partitions(w.src)[0].ID
+	w.src.SetFaults(func(op memstream.Op) memstream.Fault {
+		if op.Kind == memstream.OpOpen && op.Partition != parent {
+			return memstream.Fault{Err: bridge.ErrThrottled}
+		}
+		return memstream.Fault{}
+	})
+	m := w.open()
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	wait(ctx, time.Minute)
+	if _, _, err := w.src.Split(parent); err != nil {
+		t.Fatal(err)
+	}
+	w.produce(ctx, 20, 3)
+	wait(ctx, before)
+	m.Drain()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	w.src.SetFaults(nil)
+	w.src.Advance(away)
+	w.produce(ctx, 20, 3)
+	if away < 24*time.Hour {
+		w.catchUp(ctx)
+		w.expectClean(w.judge())
+	} else if err := w.end(ctx, w.open()); !errors.Is(err, bridge.ErrGap) {
+		t.Errorf("records of a new shard expired while the mirror was away for %s: %v, want a gap", away, err)
 	}
 }

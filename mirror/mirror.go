@@ -247,7 +247,7 @@ func (m *Mirror) resume(ctx context.Context) (*run, error) {
 	r.tracker.await(r.letters)
 	r.lineage = newLineage(r.tracker, cp.At.IsZero(), r.source.Name)
 	if !cp.At.IsZero() {
-		r.lineage.since = cp.At.Add(-listingAge)
+		r.lineage.resume(cp)
 	}
 	if parts, err = r.settle(ctx, parts); err != nil {
 		return nil, err
@@ -299,9 +299,6 @@ func (r *run) pinBeginning(ctx context.Context, id string) error {
 	r.tracker.begins(id, b.first, b.tip)
 	return nil
 }
-
-// listingAge is more than the time between a checkpoint and the listing before it.
-const listingAge = 10 * time.Minute
 
 // settle takes the first listing, and lists again until nothing in it is in doubt: what expired
 // unread must be known before anything can be said to be caught up.

@@ -53,6 +53,9 @@ func (r *run) save(ctx context.Context, clean bool) error {
 	cp, restore := r.tracker.cut(all)
 	cp.Source, cp.Target, cp.Keymap = r.source, r.target, r.m.Keys.Name()
 	cp.At, cp.Clean, cp.Forget = time.Now(), clean && cp.Clean, forget
+	if clock, known := r.tracker.sourceTime(cp.At); known {
+		cp.Clock = clock
+	}
 	_, err := retry(ctx, r, "checkpoint", "", func() (struct{}, error) {
 		return struct{}{}, r.m.Checkpoints.Save(ctx, cp)
 	})

@@ -25,6 +25,9 @@ type tracker struct {
 	marks   int                 // of index, not passed
 	passing map[string]*passing // by source partition
 	dirty   bool
+	// asked and clock are the same moment, of the last page that is done, by this machine's clock
+	// and by the source's; both zero if that never said its time.
+	asked, clock time.Time
 }
 
 type rowState struct {
@@ -286,6 +289,9 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 	if b.Ended {
 		s.Ended, s.moved, t.dirty = true, true, true
 	}
+	if !b.Clock.IsZero() {
+		t.asked, t.clock = b.Asked, b.Clock
+	}
 	if b.Behind == 0 {
 		s.atTip(&b)
 		t.dirty = t.dirty || s.moved
@@ -308,6 +314,17 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 		delete(t.passing, partition)
 	}
 	t.extendIndex(w)
+}
+
+// sourceTime is what the source's clock showed when this machine's showed at, and whether that is
+// known. Records expire by the one, and the other may differ from it.
+func (t *tracker) sourceTime(at time.Time) (time.Time, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.clock.IsZero() {
+		return at, false
+	}
+	return t.clock.Add(at.Round(0).Sub(t.asked.Round(0))), true
 }
 
 // atTip notes when the partition was seen to hold nothing behind its position, by the clock that

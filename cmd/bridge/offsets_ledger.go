@@ -107,12 +107,19 @@ func (r *relocation) readShards(ctx context.Context, shards []bridge.Partition) 
 	if err != nil {
 		return nil, false, err
 	}
-	old := len(r.workflow.Decisions) > 0 && time.Now().Add(-ahead).Sub(r.workflow.Decisions[0].At) > info.Retention-clockMargin
+	old := len(r.workflow.Decisions) > 0 && mayHaveExpired(r.workflow.Decisions[0].At, time.Now(), ahead, info.Retention)
 	return out, old, nil
 }
 
-// clockMargin is how closely this machine's clock is compared with the service's.
+// clockMargin is how closely two times are compared.
 const clockMargin = time.Minute
+
+// mayHaveExpired reports whether what was written since a workflow began may be gone from a
+// stream. When it began is known by this machine's clock, which is so much ahead of the
+// service's now; whether it was then is not known, so that the longer time counts.
+func mayHaveExpired(began, now time.Time, ahead, retention time.Duration) bool {
+	return now.Add(max(-ahead, 0)).Sub(began) > retention-clockMargin
+}
 
 // readShard reads one shard up to where it ended when the reading began.
 func (r *relocation) readShard(ctx context.Context, source bridge.Source, shard string) (list []positions.Entry, err error) {

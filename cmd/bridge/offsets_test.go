@@ -105,3 +105,18 @@ func TestOpaqueAggregates(t *testing.T) {
 		t.Errorf("index: %v", below)
 	}
 }
+
+// Records of a workflow that is older than the retention may have expired, also where this
+// machine's clock is ahead of the service's or behind it.
+func TestWhatMayHaveExpired(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Now()
+	for _, ahead := range []time.Duration{-40 * time.Minute, 0, 40 * time.Minute} {
+		if !mayHaveExpired(now.Add(-day-10*time.Minute), now, ahead, day) {
+			t.Errorf("clock %s ahead: nothing has expired after a day and ten minutes", ahead)
+		}
+		if mayHaveExpired(now.Add(-day+time.Hour), now, ahead, day) {
+			t.Errorf("clock %s ahead: records may have expired after 23 hours", ahead)
+		}
+	}
+}

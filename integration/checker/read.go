@@ -48,6 +48,10 @@ func Kafka(ctx context.Context, brokers []string, topic string) ([]Copy, []Appen
 		return nil, nil, err
 	}
 	defer c.Close()
+	starts, err := kadm.NewClient(c).ListStartOffsets(ctx, topic)
+	if err != nil {
+		return nil, nil, err
+	}
 	ends, err := kadm.NewClient(c).ListEndOffsets(ctx, topic)
 	if err != nil {
 		return nil, nil, err
@@ -56,7 +60,7 @@ func Kafka(ctx context.Context, brokers []string, topic string) ([]Copy, []Appen
 	n := 0
 	ends.Each(func(o kadm.ListedOffset) {
 		n++
-		if o.Offset > 0 {
+		if start, _ := starts.Lookup(topic, o.Partition); o.Offset > start.Offset {
 			from[o.Partition], left[o.Partition] = kgo.NewOffset().AtStart(), o.Offset
 		}
 	})
@@ -203,4 +207,10 @@ func (k kinesis) read(ctx context.Context, stream, shard string) ([]Copy, error)
 			return out, nil
 		}
 	}
+}
+
+// FromStream is a copy as it was found in a stream by other means than Kinesis.
+func FromStream(shard, sequence, partitionKey string, data []byte, arrived time.Time) Copy {
+	key, null := decode(partitionKey)
+	return Copy{Where: shard + " " + sequence, Key: key, Null: null, PartitionKey: partitionKey, Value: data, Time: arrived}
 }

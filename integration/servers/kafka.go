@@ -259,6 +259,15 @@ func (k *Kafka) Brokers() []string {
 	return out
 }
 
+// Internal are the addresses that brokers use among themselves. A client that dials them is
+// never told those of Advertise.
+func (k *Kafka) Internal() (out []string) {
+	for _, n := range k.nodes {
+		out = append(out, n.internal)
+	}
+	return out
+}
+
 // Secure is the address of the first node's secure listener.
 func (k *Kafka) Secure() string { return k.nodes[0].secure }
 

@@ -153,11 +153,27 @@ func (c *Client) CreateTopic(ctx context.Context, spec TopicSpec) (Topic, error)
 	if err := c.awaitLeaders(ctx, spec.Name, spec.Partitions); err != nil {
 		return Topic{}, fmt.Errorf("create topic %s: wait for its leaders: %w", spec.Name, err)
 	}
-	t, err := c.Topic(ctx, spec.Name)
+	t, err := c.awaitSettings(ctx, spec.Name)
 	if err == nil {
 		err = c.judgeLeft(ctx, t, spec, left)
 	}
 	return t, err
+}
+
+// awaitSettings asks for a topic that was just created. A broker that does not know it yet is
+// behind the others.
+func (c *Client) awaitSettings(ctx context.Context, name string) (Topic, error) {
+	wait := 10 * time.Millisecond
+	for {
+		t, err := c.Topic(ctx, name)
+		if !errors.Is(err, bridge.ErrMissing) {
+			return t, err
+		}
+		if err := pause(ctx, wait); err != nil {
+			return Topic{}, err
+		}
+		wait = min(2*wait, time.Second)
+	}
 }
 
 // awaitLeaders returns when each partition has a leader that knows that it is one: the

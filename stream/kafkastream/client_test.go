@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -111,6 +112,28 @@ func TestControllerIsAskedForAgain(t *testing.T) {
 	client := dial(t, kafkastream.Config{Brokers: fake.ListenAddrs()})
 	if _, err := client.Topic(t.Context(), "none"); !errors.Is(err, bridge.ErrMissing) || lost != 3 {
 		t.Errorf("after %d lost answers: %v, want ErrMissing after 3", lost, err)
+	}
+}
+
+// A broker is behind the others, and does not know for a while a topic that was just created.
+func TestCreatedTopicIsNotKnownEverywhereAtOnce(t *testing.T) {
+	fake, client := cluster(t)
+	asked := 0
+	fake.ControlKey(int16(kmsg.DescribeConfigs), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		fake.KeepControl()
+		if asked++; asked > 3 {
+			return nil, nil, false
+		}
+		answer := r.ResponseKind().(*kmsg.DescribeConfigsResponse)
+		for _, about := range r.(*kmsg.DescribeConfigsRequest).Resources {
+			unknown := kmsg.NewDescribeConfigsResponseResource()
+			unknown.ResourceType, unknown.ResourceName, unknown.ErrorCode = about.ResourceType, about.ResourceName, kerr.UnknownTopicOrPartition.Code
+			answer.Resources = append(answer.Resources, unknown)
+		}
+		return answer, nil, true
+	})
+	if made, err := client.CreateTopic(t.Context(), kafkastream.TopicSpec{Name: "orders", Partitions: 1, ReplicationFactor: 1}); err != nil || made.CleanupPolicy == "" || asked <= 3 {
+		t.Errorf("CreateTopic = %+v, %v, after %d answers", made, err, asked)
 	}
 }
 

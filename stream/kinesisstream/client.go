@@ -55,6 +55,7 @@ type Client struct {
 	mu     sync.Mutex
 	info   Info
 	shards map[string]types.Shard
+	ahead  time.Duration // how far this machine's clock is ahead of the service's, by the last answer
 }
 
 // An Info is what the service says of a stream.
@@ -203,9 +204,28 @@ func (c *Client) DescribeWithClock(ctx context.Context) (Info, time.Duration, er
 	ahead := time.Duration(0)
 	if theirs := clockOf(out.ResultMetadata); !theirs.IsZero() {
 		ahead = time.Since(theirs)
+		c.hears(theirs)
 	}
 	info, err := c.describe(out)
 	return info, ahead, err
+}
+
+// hears notes what the service's clock says now.
+func (c *Client) hears(theirs time.Time) {
+	if theirs.IsZero() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ahead = time.Since(theirs)
+}
+
+// theirs is the service's time, to about a second, when this machine's clock showed t. The
+// service starts a reader at a time by its own clock, from which this machine's may differ.
+func (c *Client) theirs(t time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return t.Add(-c.ahead)
 }
 
 func (c *Client) describe(out *kinesis.DescribeStreamSummaryOutput) (Info, error) {

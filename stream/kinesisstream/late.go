@@ -312,7 +312,7 @@ func (s *Sink) lookInto(ctx context.Context, shard string, from bridge.Position,
 		}
 		s.late.read(s.codec, shard, &b)
 		n := len(b.Records)
-		if b.Ended || b.Behind == 0 && b.Asked.After(began) || n > 0 && b.Records[n-1].Arrived.After(until.Add(clockSkew)) {
+		if b.Ended || b.Behind == 0 && b.Asked.After(began) || n > 0 && b.Records[n-1].Arrived.After(s.theirs(until).Add(clockSkew)) {
 			return nil
 		}
 	}

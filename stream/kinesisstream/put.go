@@ -184,8 +184,8 @@ func (s *Sink) find(ctx context.Context, batch []parcel, entry bridge.Position, 
 
 var errNotThere = fmt.Errorf("a put got no answer, and did not take effect in its time: %w", bridge.ErrTransient)
 
-// clockSkew is more than the clocks of client and service may differ: beyond five minutes
-// the service refuses signatures.
+// clockSkew is more than a time that this program noted, translated to the service's clock, may
+// be off: the clocks of the machines that noted times differ, and are corrected.
 const clockSkew = 15 * time.Minute
 
 // readBack tries until it succeeds, fails for good, or ctx ends. Nothing else can be done

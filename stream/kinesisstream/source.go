@@ -166,7 +166,9 @@ func (r *reader) open(ctx context.Context) error {
 		return r.gone(ctx, err)
 	}
 	r.iterator = out.ShardIterator
-	r.opens(moment{asked, clockOf(out.ResultMetadata)})
+	theirs := clockOf(out.ResultMetadata)
+	r.client.hears(theirs)
+	r.opens(moment{asked, theirs})
 	return nil
 }
 

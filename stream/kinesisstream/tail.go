@@ -190,7 +190,7 @@ func (s *Sink) reread(ctx context.Context, from bridge.Floor) (placed []bridge.P
 		start := bridge.Start{After: from.Partitions[shard]}
 		whole := s.keeps(since)
 		if whole && known {
-			start.At = since.Add(-clockSkew)
+			start.At = s.theirs(since).Add(-clockSkew)
 		}
 		tip, err := s.scanShard(ctx, shard, start, whole, func(r *bridge.Record) {
 			if !r.Origin.IsZero() {
@@ -295,7 +295,7 @@ func (s *Sink) search(ctx context.Context, doubts map[string]*doubt, from map[st
 	for _, shard := range shards {
 		start := bridge.Start{After: from[shard]}
 		if !old {
-			start.At = since.Add(-clockSkew)
+			start.At = s.theirs(since).Add(-clockSkew)
 		}
 		if old && start.After.IsZero() {
 			return s.tooLate(shard, since)
