@@ -79,16 +79,8 @@ func (l *lineage) update(parts []bridge.Partition) error {
 		l.orphans(parts, listed, before)
 		since = time.Time{} // it says nothing of what the first listing lacked
 	} else {
-		children := sync.OnceValue(l.children)
-		for _, p := range parts {
-			err := l.explain(p, listed, children)
-			if errors.Is(err, bridge.ErrGap) && !l.doubt(p.ID, before) {
-				delete(listed, p.ID)
-				err = nil
-			}
-			if err != nil {
-				return err
-			}
+		if err := l.explainAll(parts, listed, before); err != nil {
+			return err
 		}
 	}
 	if err := l.expired(listed, before); err != nil {
@@ -101,6 +93,22 @@ func (l *lineage) update(parts []bridge.Partition) error {
 	defer l.mu.Unlock()
 	l.listed = listed
 	l.missing()
+	return nil
+}
+
+// explainAll explains every partition, and leaves those that are in doubt out of listed.
+func (l *lineage) explainAll(parts []bridge.Partition, listed map[string]bridge.Partition, before map[string]doubt) error {
+	children := sync.OnceValue(l.children)
+	for _, p := range parts {
+		err := l.explain(p, listed, children)
+		if errors.Is(err, bridge.ErrGap) && !l.doubt(p.ID, before) {
+			delete(listed, p.ID)
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -255,22 +255,9 @@ func (e *openedError) Error() string {
 // surveyed notes, once a run, what lies beyond its scope.
 func (r *run) survey(ctx context.Context) error {
 	v := r.v
-	r.mu.Lock()
-	if !r.surveys() || r.Beyond.Known {
-		if !r.Beyond.Known && r.whole() {
-			r.Beyond = beyondOf(nil)
-		}
-		r.mu.Unlock()
+	rows := r.toSurvey()
+	if rows == nil {
 		return nil
-	}
-	acked := r.acked
-	r.mu.Unlock()
-	rows := make(map[string]bridge.Row, len(acked))
-	for id, row := range acked {
-		if after := v.Select.After[id]; after.After(row.Position) {
-			row.Position = after
-		}
-		rows[id] = row
 	}
 	found, err := Survey{
 		Source: v.Source, Rows: rows, Start: v.from(), Budget: v.SurveyFor, Parallel: v.Parallel, Patience: v.Settle,
@@ -286,6 +273,26 @@ func (r *run) survey(ctx context.Context) error {
 	defer r.mu.Unlock()
 	r.Beyond, r.SurveyedAt = found, time.Now().UTC()
 	return nil
+}
+
+// toSurvey are the rows behind which the source is to be asked what there is; nil if it is not.
+func (r *run) toSurvey() map[string]bridge.Row {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.surveys() || r.Beyond.Known {
+		if !r.Beyond.Known && r.whole() {
+			r.Beyond = beyondOf(nil)
+		}
+		return nil
+	}
+	rows := make(map[string]bridge.Row, len(r.acked))
+	for id, row := range r.acked {
+		if after := r.v.Select.After[id]; after.After(row.Position) {
+			row.Position = after
+		}
+		rows[id] = row
+	}
+	return rows
 }
 
 // surveys reports whether the scope of the run ends where the mirror is: not if a range was

@@ -181,16 +181,8 @@ func (c *Client) awaitSettings(ctx context.Context, name string) (Topic, error) 
 func (c *Client) awaitLeaders(ctx context.Context, name string, partitions int) error {
 	wait := 10 * time.Millisecond
 	for {
-		t, led, err := c.describe(ctx, name)
-		if err == nil && t.Partitions == partitions && led == partitions {
-			if err = c.refresh(ctx, name); err == nil {
-				_, err = c.listOffsets(ctx, name, t.numbers(), sarama.OffsetNewest, sarama.ReadUncommitted)
-			}
-			if err == nil {
-				return nil
-			}
-		}
-		if err != nil && !bridge.Retryable(err) && !errors.Is(err, bridge.ErrMissing) {
+		led, err := c.led(ctx, name, partitions)
+		if led || err != nil && !bridge.Retryable(err) && !errors.Is(err, bridge.ErrMissing) {
 			return err
 		}
 		if err := pause(ctx, wait); err != nil {
@@ -198,6 +190,19 @@ func (c *Client) awaitLeaders(ctx context.Context, name string, partitions int) 
 		}
 		wait = min(2*wait, time.Second)
 	}
+}
+
+// led reports whether each of the topic's partitions has a leader that answers.
+func (c *Client) led(ctx context.Context, name string, partitions int) (bool, error) {
+	t, led, err := c.describe(ctx, name)
+	if err != nil || t.Partitions != partitions || led != partitions {
+		return false, err
+	}
+	if err := c.refresh(ctx, name); err != nil {
+		return false, err
+	}
+	_, err = c.listOffsets(ctx, name, t.numbers(), sarama.OffsetNewest, sarama.ReadUncommitted)
+	return err == nil, err
 }
 
 // numbers are all partitions of the topic.
