@@ -23,7 +23,9 @@ type survey struct {
 	shards     int
 	backlog    int64 // records of the topic that a start would read
 	sample     sample
-	sampled    error  // why there is no sample
+	sampled    error // why there is no sample
+	unread     error // why the source may not or cannot be read
+	rights     []kinesisstream.Right
 	endpoint   string // the host that was called for Kinesis
 	noKinesis  error  // why the stream could not be looked at
 	noKafka    error  // why the cluster could not be looked at
@@ -63,11 +65,14 @@ func (s *survey) look(ctx context.Context, each int) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = patiently(ctx, s.settings, "read a sample", func() (struct{}, error) {
+	_, s.unread = patiently(ctx, s.settings, "read a sample", func() (struct{}, error) {
 		s.sample, s.backlog = sample{}, 0
 		return struct{}{}, s.read(ctx, p, each)
 	})
-	return err
+	if bridge.Retryable(s.unread) || errors.Is(s.unread, bridge.ErrDenied) {
+		return context.Cause(ctx)
+	}
+	return s.unread
 }
 
 // unreached says why one or both sides could not be looked at.
@@ -83,7 +88,7 @@ func (s *survey) lookAtKinesis(ctx context.Context, p *pair) error {
 	_, err := patiently(ctx, s.settings, "look at the stream", func() (_ struct{}, err error) {
 		p.kinesis, err = kinesisstream.Dial(ctx, s.settings.stream())
 		if errors.Is(err, bridge.ErrMissing) && s.creates() {
-			p.kinesis = nil
+			p.kinesis, s.rights = nil, []kinesisstream.Right{{Action: "kinesis:PutRecords", Unknown: "the stream is still to be created"}}
 			return struct{}{}, nil
 		}
 		if err == nil {
@@ -148,7 +153,8 @@ func (s *survey) kinesis(ctx context.Context, c *kinesisstream.Client) (err erro
 			s.shards++
 		}
 	}
-	return nil
+	s.rights, err = c.Rights(ctx, s.Config.Direction == kafkaToKinesis)
+	return err
 }
 
 // read takes the sample. Access that is refused shows here, too.

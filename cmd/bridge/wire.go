@@ -68,7 +68,7 @@ func (s settings) stream() kinesisstream.Config {
 	k := s.Config.Kinesis
 	return kinesisstream.Config{
 		Stream: k.Stream, StreamARN: k.StreamARN, Region: k.Region, Profile: k.Profile,
-		EndpointURL: k.EndpointURL, RoleARN: k.RoleARN, Codec: kinesisstream.Codec(k.Codec),
+		EndpointURL: k.EndpointURL, RoleARN: k.RoleARN, Codec: kinesisstream.Codec(k.Codec), HTTP: s.HTTP,
 	}
 }
 

@@ -112,7 +112,11 @@ func (c *Client) describe(ctx context.Context, name string) (Topic, int, error) 
 		}
 		// A topic whose leaders are being elected is described in full all the same.
 		if m.Err != sarama.ErrNoError && m.Err != sarama.ErrLeaderNotAvailable {
-			return Topic{}, 0, fmt.Errorf("look up topic %s: %w", name, classify(m.Err))
+			err := fmt.Errorf("look up topic %s: %w", name, classify(m.Err))
+			if errors.Is(err, bridge.ErrDenied) {
+				err = bridge.WithHint(err, "allow this principal Describe on the topic (IAM: kafka-cluster:DescribeTopic)")
+			}
+			return Topic{}, 0, err
 		}
 		if (m.Uuid == sarama.Uuid{}) {
 			return Topic{}, 0, bridge.WithHint(fmt.Errorf("look up topic %s: the cluster gives it no id: %w", name, bridge.ErrRefused),
