@@ -60,6 +60,7 @@ func (s *survey) checks() checks {
 	}
 	if s.noKafka == nil {
 		s.checkReplicas(&c)
+		s.checkServerless(&c)
 	}
 	if s.noKinesis == nil {
 		s.checkStart(&c)
@@ -69,6 +70,7 @@ func (s *survey) checks() checks {
 		return c
 	}
 	s.letters.check(&c)
+	s.checkServerlessLetters(&c)
 	s.checkLoop(&c)
 	if s.unread != nil {
 		fix := orWord(bridge.Hint(s.unread), "see that the source can be read; nothing is known of its records")
@@ -99,8 +101,9 @@ func (s *survey) checkStream(c *checks, source bool) {
 
 func (s *survey) checkTopic(c *checks, target bool) {
 	t := &s.topic
-	c.add("topic-min-isr", t.MinISR < 2 && s.Config.Kafka.ReplicationFactor > 1, levelFail,
-		fmt.Sprintf("min.insync.replicas is %d, with %d replicas", t.MinISR, t.ReplicationFactor),
+	minISR := t.Settings["min.insync.replicas"] // a cluster that does not show it sets it itself
+	c.add("topic-min-isr", minISR != "" && t.MinISR < 2 && s.Config.Kafka.ReplicationFactor > 1, levelFail,
+		fmt.Sprintf("min.insync.replicas is %s, with %d replicas", orWord(minISR, "not shown"), t.ReplicationFactor),
 		"set min.insync.replicas=2; with 1 acknowledged records are lost with one broker")
 	compacted := strings.Contains(t.CleanupPolicy, "compact")
 	if !target {
@@ -130,7 +133,7 @@ func (s *survey) checkRoom(c *checks) {
 	need := s.stream.MaxRecordSize + frame
 	c.add("topic-max-message-bytes", t.MaxMessageBytes < need, levelFail,
 		fmt.Sprintf("max.message.bytes is %d, the stream's records can have %d", t.MaxMessageBytes, need),
-		fmt.Sprintf("set max.message.bytes=%d", s.stream.MaxRecordSize+64<<10))
+		s.largerMessages())
 	kept := time.Duration(t.RetentionMs) * time.Millisecond
 	c.add("topic-retention", t.RetentionMs >= 0 && kept < s.stream.Retention, levelFail,
 		fmt.Sprintf("retention.ms keeps records for %s, the back-fill is up to %s old", kept, s.stream.Retention),
@@ -150,7 +153,7 @@ func (s *survey) checkRecords(c *checks, toKafka bool) {
 		if s.topic.Name != "" {
 			c.add("oversize", m.Largest+frame > s.topic.MaxMessageBytes, levelFail,
 				fmt.Sprintf("the largest sampled record has %d bytes, max.message.bytes is %d", m.Largest, s.topic.MaxMessageBytes),
-				fmt.Sprintf("set max.message.bytes=%d", s.stream.MaxRecordSize+64<<10))
+				s.largerMessages())
 		}
 		return
 	}

@@ -17,6 +17,7 @@ import (
 type place struct {
 	where string // empty if there can be none
 	found string
+	made  bool // when the mirror starts: a topic that is missing
 	err   error
 }
 
@@ -49,7 +50,7 @@ func (p *pair) lettersPlace(ctx context.Context) place {
 			out.found += note
 		}
 	default:
-		out.found, out.err = p.lettersTopic(ctx, name)
+		out.found, out.made, out.err = p.lettersTopic(ctx, name)
 	}
 	return out
 }
@@ -69,18 +70,18 @@ func mayWrite(ctx context.Context, c *kinesisstream.Client) (note string, err er
 	return note, err
 }
 
-func (p *pair) lettersTopic(ctx context.Context, name string) (string, error) {
+func (p *pair) lettersTopic(ctx context.Context, name string) (found string, made bool, err error) {
 	t, err := p.kafka.Topic(ctx, name)
 	switch {
 	case errors.Is(err, bridge.ErrMissing):
-		return "the topic will be created", nil
+		return "the topic will be created", true, nil
 	case err != nil:
-		return "", err
+		return "", false, err
 	case strings.Contains(t.CleanupPolicy, "compact"):
-		return "", bridge.WithHint(fmt.Errorf("topic %s has cleanup.policy=%s: of letters with one key only the last would stay: %w", name, t.CleanupPolicy, bridge.ErrRefused),
+		return "", false, bridge.WithHint(fmt.Errorf("topic %s has cleanup.policy=%s: of letters with one key only the last would stay: %w", name, t.CleanupPolicy, bridge.ErrRefused),
 			"set cleanup.policy=delete, or name another topic in dead_letters")
 	}
-	return "the topic is there, and its messages are large enough", p.fitsTopic(t)
+	return "the topic is there, and its messages are large enough", false, p.fitsTopic(t)
 }
 
 // check judges the place.

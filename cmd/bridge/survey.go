@@ -32,6 +32,9 @@ type survey struct {
 	idExpiry   time.Duration
 	noExpiry   error // why idExpiry could not be read
 	transact   error
+	serverless bool // the cluster is MSK Serverless
+	compacted  int  // partitions of its compacted topics, if it is
+	unshown    int  // topics of which that is not known
 	kinesisRTT time.Duration
 	kafkaRTT   time.Duration
 	stores     []store
@@ -128,13 +131,16 @@ func (s *survey) kafka(ctx context.Context, p *pair) (err error) {
 	if s.stores, err = storesOf(ctx, p.kafka, s.Config.Workflow); err != nil {
 		return err
 	}
-	if s.idExpiry, s.noExpiry = p.kafka.ExpiryOfIDs(ctx); s.noExpiry != nil && !errors.Is(s.noExpiry, bridge.ErrDenied) {
+	if s.idExpiry, s.noExpiry = p.kafka.ExpiryOfIDs(ctx); bridge.Retryable(s.noExpiry) {
 		return s.noExpiry
 	}
 	if s.transact = p.kafka.MayTransact(ctx, s.Config.Workflow); s.transact != nil && !errors.Is(s.transact, bridge.ErrDenied) {
 		return s.transact
 	}
-	return nil
+	if s.serverless, err = p.kafka.Serverless(ctx); s.serverless {
+		s.compacted, s.unshown, err = p.kafka.CompactedPartitions(ctx)
+	}
+	return err
 }
 
 func (s *survey) kinesis(ctx context.Context, c *kinesisstream.Client) (err error) {
