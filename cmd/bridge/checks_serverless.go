@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
 )
@@ -14,11 +15,12 @@ func (s *survey) checkServerless(c *checks) {
 	if !s.serverless {
 		return
 	}
+	if s.Config.Direction == kinesisToKafka && s.stream.ARN != "" {
+		s.checkServerlessMessages(c)
+	}
 	more := s.Config.Tasks
-	for _, t := range s.stores {
-		if t.what == "checkpoints" && (t.topic.Name != "" || t.err != nil) {
-			more = 0
-		}
+	if slices.ContainsFunc(s.stores, func(t store) bool { return t.what == "checkpoints" && (t.topic.Name != "" || t.err != nil) }) {
+		more = 0
 	}
 	const id = "serverless-compacted"
 	most := kafkastream.ServerlessCompacted
@@ -30,9 +32,10 @@ func (s *survey) checkServerless(c *checks) {
 	} else {
 		c.add(id, full, levelFail, evidence, "delete compacted topics that nobody uses, ask AWS for a higher quota, or "+provisioned)
 	}
-	if s.Config.Direction != kinesisToKafka || s.stream.ARN == "" {
-		return
-	}
+}
+
+// checkServerlessMessages judges whether the target can take the stream's largest records.
+func (s *survey) checkServerlessMessages(c *checks) {
 	need := s.stream.MaxRecordSize + frame
 	if s.topic.Name == "" {
 		need = s.stream.MaxRecordSize + messageRoom

@@ -17,7 +17,7 @@ import (
 // A survey is what plan and preflight found out about the two ends. It changes nothing.
 type survey struct {
 	settings
-	brokers    int                // how many there are now
+	brokers    kafkastream.Census
 	stream     kinesisstream.Info // zero if it is missing
 	topic      kafkastream.Topic  // zero if it is missing
 	shards     int
@@ -125,7 +125,7 @@ func (s *survey) kafka(ctx context.Context, p *pair) (err error) {
 		return err
 	}
 	s.topic = p.topic
-	if s.brokers, err = p.kafka.BrokerCount(ctx); err != nil {
+	if s.brokers, err = p.kafka.Brokers(ctx); err != nil {
 		return err
 	}
 	if s.stores, err = storesOf(ctx, p.kafka, s.Config.Workflow); err != nil {

@@ -47,40 +47,44 @@ func serverlessName(addr string) bool {
 // CompactedPartitions counts the partitions of the compacted topics that this principal
 // sees, without those of Kafka itself. Unread is how many topics do not show their settings.
 func (c *Client) CompactedPartitions(ctx context.Context) (n, unread int, err error) {
-	var all *sarama.MetadataResponse
-	err = c.ask(ctx, func(b *sarama.Broker) (err error) {
-		all, err = b.GetMetadata(sarama.NewMetadataRequest(protocolVersion, nil))
-		return err
-	})
-	if err != nil {
-		return 0, 0, fmt.Errorf("list the topics: %w", err)
+	partitions, err := c.partitionCounts(ctx)
+	if err != nil || len(partitions) == 0 {
+		return 0, 0, err
 	}
-	partitions := map[string]int{}
-	var resources []*sarama.ConfigResource
-	for _, t := range all.Topics {
-		if t.IsInternal || strings.HasPrefix(t.Name, "__") {
-			continue
-		}
-		partitions[t.Name] = len(t.Partitions)
-		resources = append(resources, &sarama.ConfigResource{Type: sarama.TopicResource, Name: t.Name, ConfigNames: []string{cleanupPolicy}})
+	var of []*sarama.ConfigResource
+	for name := range partitions {
+		of = append(of, &sarama.ConfigResource{Type: sarama.TopicResource, Name: name, ConfigNames: []string{cleanupPolicy}})
 	}
-	shown, err := await(ctx, c, func() ([]*sarama.ConfigResourceResult, error) {
-		return c.admin.DescribeConfigs(resources, sarama.DescribeConfigsOptions{})
-	})
+	shown, err := c.configs(ctx, of...)
 	if err != nil {
 		return 0, 0, fmt.Errorf("read %s of all topics: %w", cleanupPolicy, err)
 	}
-	unread = len(resources)
-	for _, t := range shown {
-		if t.ErrorCode != sarama.ErrNoError {
+	for name, p := range partitions {
+		entries, err := entriesOf(shown, name)
+		if err != nil {
+			unread++
 			continue
 		}
-		unread--
-		for _, e := range t.Configs {
-			if e.Name == cleanupPolicy && strings.Contains(e.Value, "compact") {
-				n += partitions[t.Name]
-			}
+		if slices.ContainsFunc(entries, func(e *sarama.ConfigEntry) bool {
+			return e.Name == cleanupPolicy && strings.Contains(e.Value, "compact")
+		}) {
+			n += p
 		}
 	}
 	return n, unread, nil
+}
+
+// partitionCounts lists the topics that this principal sees, without those of Kafka itself.
+func (c *Client) partitionCounts(ctx context.Context) (map[string]int, error) {
+	all, err := c.allTopics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	partitions := map[string]int{}
+	for _, t := range all.Topics {
+		if !t.IsInternal && !strings.HasPrefix(t.Name, "__") {
+			partitions[t.Name] = len(t.Partitions)
+		}
+	}
+	return partitions, nil
 }

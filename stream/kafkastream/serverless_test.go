@@ -31,6 +31,7 @@ func TestServerlessByName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		addr := fake.ListenAddrs()[0]
 		if c.named != "" {
 			fake.ControlKey(int16(kmsg.DescribeCluster), func(req kmsg.Request) (kmsg.Response, error, bool) {
 				fake.KeepControl()
@@ -41,7 +42,7 @@ func TestServerlessByName(t *testing.T) {
 			})
 		}
 		client, err := kafkastream.Dial(t.Context(), kafkastream.Config{Brokers: []string{c.configured}, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, fake.ListenAddrs()[0])
+			return new(net.Dialer).DialContext(ctx, network, addr)
 		}})
 		if err != nil {
 			t.Fatal(err)

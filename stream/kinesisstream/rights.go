@@ -44,24 +44,28 @@ func (c *Client) Rights(ctx context.Context, writes bool) ([]Right, error) {
 	if err != nil {
 		return nil, err
 	}
-	second := Right{Action: "kinesis:GetRecords", Unknown: "it needs an iterator, which " + first.Action + " gives"}
+	out := []Right{first, {Action: "kinesis:GetRecords", Unknown: "it needs an iterator, which " + first.Action + " gives"}}
 	if first.Err == nil {
-		_, err = call(ctx, c, c.api.GetRecords, &kinesis.GetRecordsInput{
-			ShardIterator: iterator.ShardIterator, StreamARN: arn, Limit: aws.Int32(1), DryRun: aws.Bool(true),
-		})
-		if second, err = c.right("GetRecords", err); err != nil {
+		if out[1], err = c.mayRead(ctx, iterator.ShardIterator); err != nil {
 			return nil, err
 		}
 	}
-	out := []Right{first, second}
 	if writes {
-		third, err := c.mayPut(ctx)
+		put, err := c.mayPut(ctx)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, third)
+		out = append(out, put)
 	}
 	return out, nil
+}
+
+func (c *Client) mayRead(ctx context.Context, iterator *string) (Right, error) {
+	_, arn := c.ids()
+	_, err := call(ctx, c, c.api.GetRecords, &kinesis.GetRecordsInput{
+		ShardIterator: iterator, StreamARN: arn, Limit: aws.Int32(1), DryRun: aws.Bool(true),
+	})
+	return c.right("GetRecords", err)
 }
 
 func (c *Client) mayPut(ctx context.Context) (Right, error) {
