@@ -60,87 +60,29 @@ func (s *survey) checks() checks {
 	}
 	if s.noKafka == nil {
 		s.checkReplicas(&c)
+		s.checkServerless(&c)
 	}
-	s.checkStart(&c)
-	checkStores(&c, s.stores, toKafka, storesNeed(s.stream.Retention, s.topic.RetentionMs))
+	if s.noKinesis == nil {
+		s.checkStart(&c)
+	}
+	checkStores(&c, s.stores, toKafka, s.storesNeed())
 	if s.unreached() != nil {
 		return c
 	}
 	s.letters.check(&c)
+	s.checkServerlessLetters(&c)
 	s.checkLoop(&c)
+	if s.unread != nil {
+		fix := orWord(bridge.Hint(s.unread), "see that the source can be read; nothing is known of its records")
+		c.add("source-sample", true, levelFail, s.unread.Error(), fix)
+		return c
+	}
 	if s.sampled != nil {
 		c.add("source-sample", true, levelWarn, s.sampled.Error(), "see that the source can be read; nothing is known of its records")
 		return c
 	}
 	s.checkRecords(&c, toKafka)
 	return c
-}
-
-func (s *survey) checkAccess(c *checks) {
-	c.reached("kinesis-reachable", s.noKinesis, fmt.Sprintf("%s, at %s, answered in %s", s.where(), s.host(), s.kinesisRTT.Round(time.Millisecond/10)))
-	c.reached("kafka-reachable", s.noKafka, fmt.Sprintf("the cluster answered in %s", s.kafkaRTT.Round(time.Millisecond/10)))
-	if s.noKinesis == nil {
-		s.checkClock(c)
-	}
-	if s.noKafka == nil {
-		s.checkFence(c)
-	}
-}
-
-// reached notes whether one side could be looked at.
-func (c *checks) reached(id string, why error, evidence string) {
-	if why == nil {
-		c.add(id, false, "", evidence, "")
-		return
-	}
-	fix := bridge.Hint(why)
-	if fix == "" {
-		fix = "see that it can be reached from this machine; nothing is known of this side"
-	}
-	c.add(id, true, levelFail, why.Error(), fix)
-}
-
-func (s *survey) checkClock(c *checks) {
-	skew := s.skew.Abs().Round(time.Second)
-	c.add("clock", skew > mostLag, levelFail, fmt.Sprintf("this machine's clock is %s off the service's", skew),
-		"set the clock by NTP; the service refuses signatures that are five minutes off")
-}
-
-// checkFence judges what the fence rests on.
-func (s *survey) checkFence(c *checks) {
-	evidence := "the transactional ids of the workflow can be used"
-	if s.transact != nil {
-		evidence = s.transact.Error()
-	}
-	c.add("transactional-id", s.transact != nil, levelFail, evidence,
-		"allow Write and Describe on TransactionalId bridge."+s.Config.Workflow+".* (kafka-cluster:AlterTransactionalId and DescribeTransactionalId on MSK); without it nothing fences an older worker")
-	const id = "transactional-id-expiry"
-	fix := fmt.Sprintf("set transactional.id.expiration.ms of the brokers to %d or more (the default is 7 days)", leastExpiry.Milliseconds())
-	if s.idExpiry <= 0 {
-		why := "the cluster does not tell it"
-		if s.noExpiry != nil {
-			why = s.noExpiry.Error()
-		}
-		c.add(id, true, levelWarn, "cannot tell after how long the cluster forgets transactional ids: "+why,
-			"allow DescribeConfigs on the cluster (IAM: kafka-cluster:DescribeClusterDynamicConfiguration), or make sure yourself: "+fix)
-		return
-	}
-	c.add(id, s.idExpiry < leastExpiry, levelFail, fmt.Sprintf("the cluster forgets transactional ids after %s", s.idExpiry), fix)
-}
-
-// host is the one that was called for Kinesis.
-func (s *survey) host() string {
-	if s.endpoint == "" {
-		return "no host"
-	}
-	return s.endpoint
-}
-
-func (s *survey) where() string {
-	if s.stream.ARN != "" {
-		return s.stream.ARN
-	}
-	return "the service"
 }
 
 func (s *survey) checkStream(c *checks, source bool) {
@@ -159,8 +101,9 @@ func (s *survey) checkStream(c *checks, source bool) {
 
 func (s *survey) checkTopic(c *checks, target bool) {
 	t := &s.topic
-	c.add("topic-min-isr", t.MinISR < 2 && s.Config.Kafka.ReplicationFactor > 1, levelFail,
-		fmt.Sprintf("min.insync.replicas is %d, with %d replicas", t.MinISR, t.ReplicationFactor),
+	minISR := t.Settings["min.insync.replicas"] // a cluster that does not show it sets it itself
+	c.add("topic-min-isr", minISR != "" && t.MinISR < 2 && s.Config.Kafka.ReplicationFactor > 1, levelFail,
+		fmt.Sprintf("min.insync.replicas is %s, with %d replicas", orWord(minISR, "not shown"), t.ReplicationFactor),
 		"set min.insync.replicas=2; with 1 acknowledged records are lost with one broker")
 	compacted := strings.Contains(t.CleanupPolicy, "compact")
 	if !target {
@@ -172,21 +115,29 @@ func (s *survey) checkTopic(c *checks, target bool) {
 		"a stream holds every record of a key, a compacted topic only the last: use a topic with cleanup.policy=delete")
 	c.add("topic-timestamps", t.TimestampType == "LogAppendTime", levelFail, "message.timestamp.type is "+t.TimestampType,
 		"set message.timestamp.type=CreateTime, or the times of arrival stand in the header only and retention counts from the copy")
+	if s.noKinesis == nil {
+		s.checkRoom(c)
+	}
+	if p := s.Config.Kafka.Partitions; p != 0 {
+		c.add("topic-partitions", p != t.Partitions, levelFail, fmt.Sprintf("the topic has %d partitions, kafka.partitions says %d", t.Partitions, p),
+			"set kafka.partitions to what the topic had when its producers began")
+	}
+}
+
+// checkRoom judges whether the topic takes and keeps what the stream holds.
+func (s *survey) checkRoom(c *checks) {
+	t := &s.topic
 	if t.TimestampType != "LogAppendTime" {
 		s.checkTimes(c)
 	}
 	need := s.stream.MaxRecordSize + frame
 	c.add("topic-max-message-bytes", t.MaxMessageBytes < need, levelFail,
 		fmt.Sprintf("max.message.bytes is %d, the stream's records can have %d", t.MaxMessageBytes, need),
-		fmt.Sprintf("set max.message.bytes=%d", s.stream.MaxRecordSize+64<<10))
+		s.largerMessages())
 	kept := time.Duration(t.RetentionMs) * time.Millisecond
 	c.add("topic-retention", t.RetentionMs >= 0 && kept < s.stream.Retention, levelFail,
 		fmt.Sprintf("retention.ms keeps records for %s, the back-fill is up to %s old", kept, s.stream.Retention),
 		fmt.Sprintf("set retention.ms=%d or more; records keep their times and would be deleted as they arrive", (s.stream.Retention+7*24*time.Hour).Milliseconds()))
-	if p := s.Config.Kafka.Partitions; p != 0 {
-		c.add("topic-partitions", p != t.Partitions, levelFail, fmt.Sprintf("the topic has %d partitions, kafka.partitions says %d", t.Partitions, p),
-			"set kafka.partitions to what the topic had when its producers began")
-	}
 }
 
 func (s *survey) checkRecords(c *checks, toKafka bool) {
@@ -202,7 +153,7 @@ func (s *survey) checkRecords(c *checks, toKafka bool) {
 		if s.topic.Name != "" {
 			c.add("oversize", m.Largest+frame > s.topic.MaxMessageBytes, levelFail,
 				fmt.Sprintf("the largest sampled record has %d bytes, max.message.bytes is %d", m.Largest, s.topic.MaxMessageBytes),
-				fmt.Sprintf("set max.message.bytes=%d", s.stream.MaxRecordSize+64<<10))
+				s.largerMessages())
 		}
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
@@ -28,9 +29,16 @@ func checkElection(c *checks, what string, t kafkastream.Topic, written bool) {
 // can be.
 func (s *survey) checkReplicas(c *checks) {
 	k := s.Config.Kafka
-	c.add("replication-factor", k.ReplicationFactor > s.brokers, levelFail,
-		fmt.Sprintf("kafka.replication_factor is %d, the cluster has %d brokers now", k.ReplicationFactor, s.brokers),
-		fmt.Sprintf("no topic can be created: set kafka.replication_factor to %d or less, or start the other brokers", s.brokers))
+	all := s.brokers.Known
+	evidence := fmt.Sprintf("%d of %d brokers answer", s.brokers.Up, all)
+	if s.brokers.Up < all {
+		evidence += ", but not " + strings.Join(s.brokers.Away, ", ")
+	}
+	c.add("brokers", s.brokers.Up < all, levelWarn, evidence,
+		"start the others, or open the network to them: a topic of which too few replicas are in sync takes no writes, and a cluster without KRaft creates no topic with a replica on each")
+	c.add("replication-factor", k.ReplicationFactor > all, levelFail,
+		fmt.Sprintf("kafka.replication_factor is %d, the cluster has %d brokers", k.ReplicationFactor, all),
+		fmt.Sprintf("no topic can be created: set kafka.replication_factor to %d or less, or add brokers", all))
 	if s.topic.Name == "" {
 		c.add("min-isr-of-new-topics", k.MinInsyncReplicas > k.ReplicationFactor, levelFail,
 			fmt.Sprintf("kafka.min_insync_replicas is %d, kafka.replication_factor %d", k.MinInsyncReplicas, k.ReplicationFactor),

@@ -47,6 +47,10 @@ func (p *pair) largest() int {
 // letterRoom is what a dead letter in a topic has beside its record: headers and framing.
 const letterRoom = 64 << 10
 
+// messageRoom is what a topic that is created has room for beside the largest record of the
+// stream: headers and framing.
+const messageRoom = 64 << 10
+
 // prepareLetters makes the topic of dead letters if it is missing, and refuses a place
 // that cannot hold what the policy sends there.
 func (p *pair) prepareLetters(ctx context.Context) (err error) {

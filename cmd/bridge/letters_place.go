@@ -10,18 +10,20 @@ import (
 	"github.com/kinesis-msk-bridge/bridge/deadletter"
 	"github.com/kinesis-msk-bridge/bridge/deadletter/s3letters"
 	"github.com/kinesis-msk-bridge/bridge/state"
+	"github.com/kinesis-msk-bridge/bridge/stream/kinesisstream"
 )
 
 // A place is where dead letters go, as preflight found it.
 type place struct {
 	where string // empty if there can be none
 	found string
+	made  bool // when the mirror starts: a topic that is missing
 	err   error
 }
 
 // lettersPlace finds out, as far as can be told without leaving anything there, whether the
-// place of dead letters can hold them. That nobody may write to a topic or a stream shows
-// only when the first letter is put.
+// place of dead letters can hold them. That nobody may write to a topic, or to a stream at
+// an endpoint of one's own, shows only when the first letter is put.
 func (p *pair) lettersPlace(ctx context.Context) place {
 	if !p.Config.keepsLetters() {
 		return place{}
@@ -42,24 +44,44 @@ func (p *pair) lettersPlace(ctx context.Context) place {
 		if out.err = err; err == nil {
 			out.err = p.fitsStream(name, client.Info().MaxRecordSize)
 		}
+		if out.err == nil {
+			var note string
+			note, out.err = mayWrite(ctx, client)
+			out.found += note
+		}
 	default:
-		out.found, out.err = p.lettersTopic(ctx, name)
+		out.found, out.made, out.err = p.lettersTopic(ctx, name)
 	}
 	return out
 }
 
-func (p *pair) lettersTopic(ctx context.Context, name string) (string, error) {
+// mayWrite reports why letters cannot be put into a stream and read again, or notes what it
+// could not find out.
+func mayWrite(ctx context.Context, c *kinesisstream.Client) (note string, err error) {
+	rights, err := c.Rights(ctx, true)
+	for _, r := range rights {
+		if r.Err != nil {
+			return "", r.Err
+		}
+		if r.Unknown != "" {
+			note = "; cannot tell whether " + r.Action + " is allowed: " + r.Unknown
+		}
+	}
+	return note, err
+}
+
+func (p *pair) lettersTopic(ctx context.Context, name string) (found string, made bool, err error) {
 	t, err := p.kafka.Topic(ctx, name)
 	switch {
 	case errors.Is(err, bridge.ErrMissing):
-		return "the topic will be created", nil
+		return "the topic will be created", true, nil
 	case err != nil:
-		return "", err
+		return "", false, err
 	case strings.Contains(t.CleanupPolicy, "compact"):
-		return "", bridge.WithHint(fmt.Errorf("topic %s has cleanup.policy=%s: of letters with one key only the last would stay: %w", name, t.CleanupPolicy, bridge.ErrRefused),
+		return "", false, bridge.WithHint(fmt.Errorf("topic %s has cleanup.policy=%s: of letters with one key only the last would stay: %w", name, t.CleanupPolicy, bridge.ErrRefused),
 			"set cleanup.policy=delete, or name another topic in dead_letters")
 	}
-	return "the topic is there, and its messages are large enough", p.fitsTopic(t)
+	return "the topic is there, and its messages are large enough", false, p.fitsTopic(t)
 }
 
 // check judges the place.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/urfave/cli/v2"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -39,6 +40,8 @@ type settings struct {
 	Hooks mirror.Hooks
 	// Reading is how a stream is read; zero as the service allows.
 	Reading kinesisstream.SourceConfig
+	// HTTP carries the calls of Kinesis, in tests; nil is a client of the SDK.
+	HTTP aws.HTTPClient
 }
 
 // adapters connect commands with services. Tests put others in their place.
@@ -55,6 +58,8 @@ type adapters struct {
 	letters func(ctx context.Context, s settings, w state.Workflow) iter.Seq2[bridge.DeadLetter, error]
 	// keeps says how long the source keeps a record; 0 is without an end.
 	keeps func(ctx context.Context, s settings) (time.Duration, error)
+	// http is settings.HTTP.
+	http aws.HTTPClient
 }
 
 // A session is a pair of ends that answered.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -61,7 +62,7 @@ func (a *app) survey(c *cli.Context) (*survey, error) {
 		return nil, err
 	}
 	a.warn(l)
-	s := &survey{settings: settings{Config: l, Log: log}}
+	s := &survey{settings: settings{Config: l, Log: log, HTTP: a.adapters.http}}
 	if err := s.look(c.Context, n); err != nil {
 		return nil, startError{err}
 	}
@@ -145,7 +146,7 @@ func (a *app) plan(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.unreached(); err != nil {
+	if err := cmp.Or(s.unreached(), s.unread); err != nil {
 		return startError{err}
 	}
 	r, err := s.plan()

@@ -24,6 +24,14 @@ func storesNeed(stream time.Duration, topicMs int64) time.Duration {
 	return max(stream, time.Duration(topicMs)*time.Millisecond, 0) + soak
 }
 
+// storesNeed is that of both sides as they were found; 0 if only one of them is known.
+func (s *survey) storesNeed() time.Duration {
+	if s.unreached() != nil {
+		return 0
+	}
+	return storesNeed(s.stream.Retention, s.topic.RetentionMs)
+}
+
 // storesKeep is the retention with which they are made.
 func storesKeep(stream time.Duration, topicMs int64) time.Duration {
 	return max(30*24*time.Hour, 2*stream, storesNeed(stream, topicMs))
@@ -58,7 +66,7 @@ func storesOf(ctx context.Context, kafka *kafkastream.Client, workflow string) (
 func checkStores(c *checks, stores []store, toKafka bool, need time.Duration) {
 	for _, s := range stores {
 		if s.err != nil {
-			c.add(s.what+"-access", true, levelFail, s.err.Error(), "allow Describe, DescribeConfigs, Read and Write on the topics bridge.WORKFLOW.*")
+			c.add(s.what+"-access", true, levelFail, s.err.Error(), bridge.Hint(s.err))
 			continue
 		}
 		if s.topic.Name == "" || s.what == "ledger" && toKafka {
@@ -74,13 +82,17 @@ func checkStores(c *checks, stores []store, toKafka bool, need time.Duration) {
 	}
 }
 
-// check judges a topic of which every record counts until it is old enough.
+// check judges a topic of which every record counts until it is old enough; if need is 0
+// that is not known.
 func (s store) check(c *checks, need time.Duration) {
 	c.add(s.what+"-compaction", strings.Contains(s.topic.CleanupPolicy, "compact"), levelFail, s.says("cleanup.policy"),
 		"set cleanup.policy=delete: compaction takes entries by which positions are translated")
 	bytes, err := strconv.ParseInt(s.topic.Settings["retention.bytes"], 10, 64)
 	c.add(s.what+"-size", err == nil && bytes >= 0, levelFail, s.says("retention.bytes"),
 		"set retention.bytes=-1: by size, entries go before the records that they speak of")
+	if need == 0 {
+		return
+	}
 	kept := time.Duration(s.topic.RetentionMs) * time.Millisecond
 	c.add(s.what+"-retention", s.topic.RetentionMs >= 0 && kept < need, levelFail,
 		fmt.Sprintf("%s keeps entries for %s, the longer retention of both sides with a week for the way back is %s", s.topic.Name, kept, need),

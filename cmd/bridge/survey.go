@@ -17,19 +17,24 @@ import (
 // A survey is what plan and preflight found out about the two ends. It changes nothing.
 type survey struct {
 	settings
-	brokers    int                // how many there are now
+	brokers    kafkastream.Census
 	stream     kinesisstream.Info // zero if it is missing
 	topic      kafkastream.Topic  // zero if it is missing
 	shards     int
 	backlog    int64 // records of the topic that a start would read
 	sample     sample
-	sampled    error  // why there is no sample
+	sampled    error // why there is no sample
+	unread     error // why the source may not or cannot be read
+	rights     []kinesisstream.Right
 	endpoint   string // the host that was called for Kinesis
 	noKinesis  error  // why the stream could not be looked at
 	noKafka    error  // why the cluster could not be looked at
 	idExpiry   time.Duration
 	noExpiry   error // why idExpiry could not be read
 	transact   error
+	serverless bool // the cluster is MSK Serverless
+	compacted  int  // partitions of its compacted topics, if it is
+	unshown    int  // topics of which that is not known
 	kinesisRTT time.Duration
 	kafkaRTT   time.Duration
 	stores     []store
@@ -63,11 +68,14 @@ func (s *survey) look(ctx context.Context, each int) (err error) {
 	if err != nil {
 		return err
 	}
-	_, err = patiently(ctx, s.settings, "read a sample", func() (struct{}, error) {
+	_, s.unread = patiently(ctx, s.settings, "read a sample", func() (struct{}, error) {
 		s.sample, s.backlog = sample{}, 0
 		return struct{}{}, s.read(ctx, p, each)
 	})
-	return err
+	if bridge.Retryable(s.unread) || errors.Is(s.unread, bridge.ErrDenied) {
+		return context.Cause(ctx)
+	}
+	return s.unread
 }
 
 // unreached says why one or both sides could not be looked at.
@@ -83,7 +91,7 @@ func (s *survey) lookAtKinesis(ctx context.Context, p *pair) error {
 	_, err := patiently(ctx, s.settings, "look at the stream", func() (_ struct{}, err error) {
 		p.kinesis, err = kinesisstream.Dial(ctx, s.settings.stream())
 		if errors.Is(err, bridge.ErrMissing) && s.creates() {
-			p.kinesis = nil
+			p.kinesis, s.rights = nil, []kinesisstream.Right{{Action: "kinesis:PutRecords", Unknown: "the stream is still to be created"}}
 			return struct{}{}, nil
 		}
 		if err == nil {
@@ -117,19 +125,22 @@ func (s *survey) kafka(ctx context.Context, p *pair) (err error) {
 		return err
 	}
 	s.topic = p.topic
-	if s.brokers, err = p.kafka.BrokerCount(ctx); err != nil {
+	if s.brokers, err = p.kafka.Brokers(ctx); err != nil {
 		return err
 	}
 	if s.stores, err = storesOf(ctx, p.kafka, s.Config.Workflow); err != nil {
 		return err
 	}
-	if s.idExpiry, s.noExpiry = p.kafka.ExpiryOfIDs(ctx); s.noExpiry != nil && !errors.Is(s.noExpiry, bridge.ErrDenied) {
+	if s.idExpiry, s.noExpiry = p.kafka.ExpiryOfIDs(ctx); bridge.Retryable(s.noExpiry) {
 		return s.noExpiry
 	}
 	if s.transact = p.kafka.MayTransact(ctx, s.Config.Workflow); s.transact != nil && !errors.Is(s.transact, bridge.ErrDenied) {
 		return s.transact
 	}
-	return nil
+	if s.serverless, err = p.kafka.Serverless(ctx); s.serverless {
+		s.compacted, s.unshown, err = p.kafka.CompactedPartitions(ctx)
+	}
+	return err
 }
 
 func (s *survey) kinesis(ctx context.Context, c *kinesisstream.Client) (err error) {
@@ -148,7 +159,8 @@ func (s *survey) kinesis(ctx context.Context, c *kinesisstream.Client) (err erro
 			s.shards++
 		}
 	}
-	return nil
+	s.rights, err = c.Rights(ctx, s.Config.Direction == kafkaToKinesis)
+	return err
 }
 
 // read takes the sample. Access that is refused shows here, too.

@@ -68,7 +68,7 @@ func (s settings) stream() kinesisstream.Config {
 	k := s.Config.Kinesis
 	return kinesisstream.Config{
 		Stream: k.Stream, StreamARN: k.StreamARN, Region: k.Region, Profile: k.Profile,
-		EndpointURL: k.EndpointURL, RoleARN: k.RoleARN, Codec: kinesisstream.Codec(k.Codec),
+		EndpointURL: k.EndpointURL, RoleARN: k.RoleARN, Codec: kinesisstream.Codec(k.Codec), HTTP: s.HTTP,
 	}
 }
 
@@ -189,7 +189,7 @@ func (p *pair) createTopic(ctx context.Context) error {
 	if minISR == 0 {
 		minISR = min(2, k.ReplicationFactor)
 	}
-	largest := p.kinesis.Info().MaxRecordSize + 64<<10 // headers and framing
+	largest := p.kinesis.Info().MaxRecordSize + messageRoom
 	settings := kafkastream.Durable(k.ReplicationFactor)
 	settings["min.insync.replicas"] = fmt.Sprint(minISR)
 	settings["max.message.bytes"] = fmt.Sprint(max(largest, 1_048_588))

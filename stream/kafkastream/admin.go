@@ -55,9 +55,7 @@ func (c *Client) Topic(ctx context.Context, name string) (Topic, error) {
 	if err != nil {
 		return Topic{}, err
 	}
-	entries, err := await(ctx, c, func() ([]sarama.ConfigEntry, error) {
-		return c.admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: name})
-	})
+	entries, err := c.settingsOf(ctx, name)
 	if err != nil {
 		err = fmt.Errorf("read settings of topic %s: %w", name, err)
 		if errors.Is(err, bridge.ErrDenied) {
@@ -76,6 +74,53 @@ func (c *Client) Topic(ctx context.Context, name string) (Topic, error) {
 	t.RetentionMs, _ = strconv.ParseInt(t.Settings[retentionMs], 10, 64)
 	t.MinISR, _ = strconv.Atoi(t.Settings[minISR])
 	return t, nil
+}
+
+// settingsOf reads the settings of a topic from any broker that answers.
+func (c *Client) settingsOf(ctx context.Context, topic string) ([]*sarama.ConfigEntry, error) {
+	answer, err := c.configs(ctx, &sarama.ConfigResource{Type: sarama.TopicResource, Name: topic})
+	if err != nil {
+		return nil, err
+	}
+	return entriesOf(answer, topic)
+}
+
+// configs has any broker show the settings of topics. sarama's admin client asks one of the
+// brokers that it remembers, whether it is up or not.
+func (c *Client) configs(ctx context.Context, of ...*sarama.ConfigResource) (answer *sarama.DescribeConfigsResponse, err error) {
+	err = c.ask(ctx, func(b *sarama.Broker) (err error) {
+		answer, err = b.DescribeConfigs(configsRequest(of...))
+		return err
+	})
+	return answer, err
+}
+
+func configsRequest(of ...*sarama.ConfigResource) *sarama.DescribeConfigsRequest {
+	return &sarama.DescribeConfigsRequest{Version: 4, Resources: of}
+}
+
+// entriesOf are the settings that an answer shows of a topic or a broker.
+func entriesOf(answer *sarama.DescribeConfigsResponse, name string) ([]*sarama.ConfigEntry, error) {
+	for _, r := range answer.Resources {
+		if r.Name != name {
+			continue
+		}
+		if code := sarama.KError(r.ErrorCode); code != sarama.ErrNoError {
+			return nil, classify(&sarama.DescribeConfigError{Err: code, ErrMsg: r.ErrorMsg})
+		}
+		return r.Configs, nil
+	}
+	return nil, fmt.Errorf("the answer does not name %s: %w", name, bridge.ErrTransient)
+}
+
+// control runs a call for the controller. sarama keeps a controller that is gone until it is
+// told: the next try finds the one that there is then.
+func (c *Client) control(ctx context.Context, call func() error) error {
+	_, err := await(ctx, c, func() (struct{}, error) { return struct{}{}, call() })
+	if broken(err) && ctx.Err() == nil {
+		_, _ = await(ctx, c, func() (*sarama.Broker, error) { return c.cl.RefreshController() })
+	}
+	return err
 }
 
 // keeps reports whether brokers store batches of this compression as they are sent.
@@ -112,7 +157,11 @@ func (c *Client) describe(ctx context.Context, name string) (Topic, int, error) 
 		}
 		// A topic whose leaders are being elected is described in full all the same.
 		if m.Err != sarama.ErrNoError && m.Err != sarama.ErrLeaderNotAvailable {
-			return Topic{}, 0, fmt.Errorf("look up topic %s: %w", name, classify(m.Err))
+			err := fmt.Errorf("look up topic %s: %w", name, classify(m.Err))
+			if errors.Is(err, bridge.ErrDenied) {
+				err = bridge.WithHint(err, "allow this principal Describe on the topic (IAM: kafka-cluster:DescribeTopic)")
+			}
+			return Topic{}, 0, err
 		}
 		if (m.Uuid == sarama.Uuid{}) {
 			return Topic{}, 0, bridge.WithHint(fmt.Errorf("look up topic %s: the cluster gives it no id: %w", name, bridge.ErrRefused),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"strconv"
 	"time"
 
@@ -40,26 +41,46 @@ func (s *Session) checkExpiry(ctx context.Context) error {
 	return nil
 }
 
-// expiryOfIDs is 0 if the broker has no such setting.
+// expiryOfIDs is 0 if the broker has no such setting. Each broker shows its own settings
+// only; the first that answers is taken.
 func (c *Client) expiryOfIDs(ctx context.Context) (time.Duration, error) {
-	entries, err := await(ctx, c, func() ([]sarama.ConfigEntry, error) {
-		b, err := c.cl.Controller()
-		if err != nil {
-			return nil, err
-		}
-		id := strconv.Itoa(int(b.ID()))
-		return c.admin.DescribeConfig(sarama.ConfigResource{Type: sarama.BrokerResource, Name: id, ConfigNames: []string{idExpiry}})
-	})
+	cluster, err := c.cluster(ctx)
 	if err != nil {
 		return 0, err
 	}
-	for _, e := range entries {
-		if e.Name == idExpiry {
-			ms, _ := strconv.ParseInt(e.Value, 10, 64) // 0 is not known
-			return time.Duration(ms) * time.Millisecond, nil
+	for _, b := range cluster.Brokers {
+		var entries []*sarama.ConfigEntry
+		if entries, err = c.brokerSettings(ctx, b, idExpiry); broken(err) && ctx.Err() == nil {
+			continue
 		}
+		for _, e := range entries {
+			if e.Name == idExpiry {
+				ms, _ := strconv.ParseInt(e.Value, 10, 64) // 0 is not known
+				return time.Duration(ms) * time.Millisecond, nil
+			}
+		}
+		return 0, err
 	}
-	return 0, nil
+	return 0, err
+}
+
+// brokerSettings asks a broker for some of its own settings.
+func (c *Client) brokerSettings(ctx context.Context, b *sarama.DescribeClusterBroker, names ...string) ([]*sarama.ConfigEntry, error) {
+	l, err := c.connect(ctx, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
+	if err != nil {
+		return nil, err
+	}
+	defer l.close()
+	id := strconv.Itoa(int(b.BrokerID))
+	var answer *sarama.DescribeConfigsResponse
+	err = l.do(ctx, func() (err error) {
+		answer, err = l.broker.DescribeConfigs(configsRequest(&sarama.ConfigResource{Type: sarama.BrokerResource, Name: id, ConfigNames: names}))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return entriesOf(answer, id)
 }
 
 // ExpiryOfIDs is after how long without a transaction the cluster forgets a transactional

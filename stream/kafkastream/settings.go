@@ -135,9 +135,7 @@ func (c *Client) createTopic(ctx context.Context, spec TopicSpec, settings map[s
 	for k, v := range settings {
 		detail.ConfigEntries[k] = &v
 	}
-	_, err := await(ctx, c, func() (struct{}, error) {
-		return struct{}{}, c.admin.CreateTopic(spec.Name, detail, dry)
-	})
+	err := c.control(ctx, func() error { return c.admin.CreateTopic(spec.Name, detail, dry) })
 	return err
 }
 
@@ -152,7 +150,7 @@ func (c *Client) judgeLeft(ctx context.Context, t Topic, spec TopicSpec, left []
 	if len(bad) == 0 {
 		return nil
 	}
-	_, err := await(ctx, c, func() (struct{}, error) { return struct{}{}, c.admin.DeleteTopic(t.Name) })
+	err := c.control(ctx, func() error { return c.admin.DeleteTopic(t.Name) })
 	if err != nil {
 		err = fmt.Errorf("delete topic %s, which was made without them: %w", t.Name, err)
 	}
@@ -199,8 +197,8 @@ func (c *Client) Secure(ctx context.Context, name string, wanted map[string]stri
 		v := wanted[k]
 		entries[k] = sarama.IncrementalAlterConfigsEntry{Operation: sarama.IncrementalAlterConfigsOperationSet, Value: &v}
 	}
-	_, err = await(ctx, c, func() (struct{}, error) {
-		return struct{}{}, c.admin.IncrementalAlterConfig(sarama.TopicResource, name, entries, false)
+	err = c.control(ctx, func() error {
+		return c.admin.IncrementalAlterConfig(sarama.TopicResource, name, entries, false)
 	})
 	switch {
 	case err == nil:
@@ -216,13 +214,4 @@ func (c *Client) Secure(ctx context.Context, name string, wanted map[string]stri
 			"allow AlterConfigs on it (IAM: kafka-cluster:AlterTopicDynamicConfiguration), or run "+AlterCommand(name, set))
 	}
 	return fmt.Errorf("set %s of topic %s: %w", strings.Join(bad, ", "), name, err)
-}
-
-// BrokerCount is how many brokers the cluster has now.
-func (c *Client) BrokerCount(ctx context.Context) (int, error) {
-	cluster, err := c.cluster(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return len(cluster.Brokers), nil
 }

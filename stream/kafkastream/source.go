@@ -233,6 +233,7 @@ func (s *Source) Open(ctx context.Context, partition string, from bridge.Start) 
 	}
 	r.cursor = s.client.cursor(s.topic.Name, int32(n), next, sarama.ReadCommitted)
 	r.cursor.bytes = min(s.bytes, firstFetch)
+	r.idle = next >= end
 	if !from.After.IsZero() {
 		r.cursor.last = from.Batch
 	}
@@ -279,7 +280,7 @@ type reader struct {
 	// oldest: nothing was read yet, and where reading begins is wherever the log does.
 	oldest bool
 	hold   holdUp
-	idle   bool     // the last answer was empty
+	idle   bool     // the next answer is likely to be empty
 	polled *polled  // what Wait brought, for the next Read
 	names  []string // header names of the last record, which are mostly those of the next
 }
@@ -303,7 +304,7 @@ func (r *reader) Read(ctx context.Context) (bridge.Batch, error) {
 		return bridge.Batch{}, r.changed(ctx, err)
 	}
 	r.oldest = r.oldest && f.next == from
-	r.idle = len(f.batches) == 0
+	r.idle = len(f.batches) == 0 || f.next >= f.highWatermark
 	records := r.records(f.batches, from)
 	r.adapt(len(records))
 	b := bridge.Batch{
@@ -341,7 +342,7 @@ func (r *reader) poll(ctx context.Context) *polled {
 // Wait returns when there is something to read, or the broker has held an empty answer back
 // for as long as it may. It asks for one batch, which the next Read returns, so that a
 // partition that nothing comes to takes no room for a whole answer. Behind an answer that
-// was not empty it returns at once.
+// left something to read it returns at once.
 func (r *reader) Wait(ctx context.Context) error {
 	if !r.idle || r.polled != nil {
 		return nil

@@ -113,10 +113,11 @@ func connect(ctx context.Context, c Config) (*Client, error) {
 	var plugged error
 	k.api = kinesis.NewFromConfig(conf, func(o *kinesis.Options) {
 		plugged = c.Codec.Plug(o)
-		o.HTTPClient = &client{HTTPClient: conf.HTTPClient, host: &k.host}
-		if c.HTTP != nil {
-			o.HTTPClient = c.HTTP
+		carrier := c.HTTP
+		if carrier == nil {
+			carrier = conf.HTTPClient
 		}
+		o.HTTPClient = &client{HTTPClient: carrier, host: &k.host}
 		if c.EndpointURL != "" {
 			o.BaseEndpoint = &c.EndpointURL
 		}
