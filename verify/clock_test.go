@@ -84,6 +84,7 @@ func TestStragglersByTheServicesClock(t *testing.T) {
 			v := w.verifier(w.dst)
 			v.Final, v.Watch, v.Settle, v.Drain = true, time.Minute, time.Second, 48*time.Hour
 			began := time.Now()
+			wait(t.Context(), 23*time.Hour)
 			v.Acknowledged = func(ctx context.Context) (map[string]bridge.Row, error) {
 				if wait(ctx, 50*time.Second); time.Since(began) < 24*time.Hour {
 					return nil, nil
