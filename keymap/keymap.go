@@ -80,6 +80,14 @@ type Conditional interface {
 	Holds(parts []bridge.Partition) error
 }
 
+// holds asks a strategy that another one places keys by; nil is none.
+func holds(s Strategy, parts []bridge.Partition) error {
+	if s, ok := s.(Conditional); ok {
+		return s.Holds(parts)
+	}
+	return nil
+}
+
 // A hashed strategy maps a key to one of the partitions of a topic. Their names are made
 // once.
 type hashed struct {

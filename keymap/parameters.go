@@ -52,6 +52,9 @@ func (f *field) Route(r *bridge.Record) (Route, error) {
 	return f.then.Route(&was)
 }
 
+// Holds asks the strategy that places the keys.
+func (f *field) Holds(parts []bridge.Partition) error { return holds(f.then, parts) }
+
 var errNoField = errors.New("the value has no text, number or boolean there")
 
 func (f *field) key(value []byte) ([]byte, error) {
@@ -142,6 +145,9 @@ func (t *listed) Route(r *bridge.Record) (Route, error) {
 	}
 	return t.other.Route(r)
 }
+
+// Holds asks the strategy for keys that are not in the table: those that are stay where they are.
+func (t *listed) Holds(parts []bridge.Partition) error { return holds(t.other, parts) }
 
 // Shard is a strategy that puts each shard into a partition of its own, that of its number,
 // for consumers that had one worker a shard. With the first reshard keys move to other shards,

@@ -25,12 +25,7 @@ type restored struct {
 func (s *restored) Name() string { return "restored(" + s.Strategy.Name() + ")" }
 
 // Holds asks inner.
-func (s *restored) Holds(parts []bridge.Partition) error {
-	if inner, ok := s.Strategy.(Conditional); ok {
-		return inner.Holds(parts)
-	}
-	return nil
-}
+func (s *restored) Holds(parts []bridge.Partition) error { return holds(s.Strategy, parts) }
 
 func (s *restored) Route(r *bridge.Record) (Route, error) {
 	original, err := DecodePartitionKey(string(r.Key))

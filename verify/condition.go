@@ -6,19 +6,26 @@ import (
 	"slices"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/keymap"
 )
 
-// checkKeymap notes source partitions whose keys the keymap places in another partition than
+// checkKeymap asks a keymap whose condition can break whether it holds, and notes source partitions whose keys the keymap places in another partition than
 // it does for one that they descend from: a key that moved with a reshard is in two partitions
 // of the target then, and has no order there. The lock is held.
 func (r *run) checkKeymap() {
 	if r.keyed || r.v.Content {
 		return
 	}
+	split := false
+	var there []bridge.Partition
+	for id := range r.acked {
+		there = append(there, bridge.Partition{ID: id})
+	}
 	for _, s := range r.Sources {
 		if !r.chosen(s) || s.Records == 0 {
 			continue
 		}
+		there = append(there, bridge.Partition{ID: s.ID, Parents: s.Parents})
 		parents := slices.Clone(s.Parents)
 		for a := range s.ancestors {
 			parents = append(parents, r.Sources[a].ID)
@@ -27,8 +34,14 @@ func (r *run) checkKeymap() {
 		for _, parent := range slices.Compact(parents) {
 			if why := r.splits(parent, s.ID); why != "" {
 				r.uncovered(Uncovered{Side: "source", Partition: s.ID, After: s.Start, Through: s.LastRecord, Class: Unverifiable, Reason: why})
+				split = true
 				break
 			}
+		}
+	}
+	if keys, ok := r.v.Keys.(keymap.Conditional); ok && !split {
+		if err := keys.Holds(there); err != nil {
+			r.uncovered(Uncovered{Side: "run", Partition: "keymap", Class: Unverifiable, Reason: err.Error()})
 		}
 	}
 }

@@ -58,6 +58,54 @@ func TestKeymapShardAfterAReshard(t *testing.T) {
 	}
 }
 
+// A keymap that says itself that it no longer holds is asked, whatever it does with a key: one
+// with keymap shard inside splits keys, too. Where there was no reshard it holds.
+func TestKeymapIsAskedWhetherItHolds(t *testing.T) {
+	shard, err := keymap.Shard(32)
+	check(t, err)
+	field, err := keymap.Field("/id", shard)
+	check(t, err)
+	table, err := keymap.Table(strings.NewReader("key,31\n"), 32, shard)
+	check(t, err)
+	for _, keys := range []keymap.Strategy{field, table} {
+		for _, reshard := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				w := wideWorld(t, byHash(32))
+				put := func() {
+					for i := range 40 {
+						w.put(bridge.Record{Key: fmt.Append(nil, "key-", i%7), Value: fmt.Appendf(nil, `{"id": "key-%d", "n": %d}`, i%7, i)})
+						wait(t.Context(), time.Second)
+					}
+					w.catchUp()
+				}
+				put()
+				if reshard {
+					for _, p := range w.partitions(w.src) {
+						_, _, err := w.src.Split(p.ID)
+						check(t, err)
+					}
+					put()
+				}
+				c := newCopier(w)
+				for _, l := range c.lines {
+					route, err := keys.Route(&bridge.Record{Key: l.rec.Key, Value: l.rec.Value, Partition: l.was.Partition})
+					check(t, err)
+					l.rec.Partition = route.Partition
+				}
+				dst, _ := c.write()
+				w.keys = keys
+				res := w.run(w.verifier(dst))
+				if want := map[bool]verify.Verdict{false: verify.Consistent, true: verify.Inconclusive}[reshard]; res.Verdict != want {
+					t.Errorf("%s, reshard %t: %s: %v %+v", keys.Name(), reshard, res.Verdict, res.Reasons, res.Findings)
+				}
+				if said := unjudged(res); reshard && !strings.Contains(said, "resharded") {
+					t.Errorf("%s: %s", keys.Name(), said)
+				}
+			})
+		}
+	}
+}
+
 // A record in a wrong partition is found where the keymap looks at more than its key.
 func TestMisroutedByValueOrShard(t *testing.T) {
 	then, err := keymap.New("murmur2", 32)

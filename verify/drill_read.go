@@ -49,7 +49,7 @@ type reading struct {
 func (r *run) reading(t *targetPart) reading {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return reading{t.First, t.Through, t.SeenAt, t.Ended}
+	return reading{t.First, t.Through, t.Tip, t.Ended}
 }
 
 // got counts bytes that were read once more.
@@ -261,7 +261,7 @@ func (d *drill) readWindows(ctx context.Context, list []*drillWindow) error {
 	s := list[0].s
 	dg := d.r.canon.digester()
 	began := time.Now()
-	start := bridge.Start{After: list[0].w.After, Tip: began}
+	start := bridge.Start{After: list[0].w.After, Tip: d.r.sourceTime(began)}
 	switch {
 	case list[0].w.Headless:
 		start = bridge.Start{} // nothing stands directly before it

@@ -31,16 +31,20 @@ func (r *run) passGap(s *sourcePart, b bridge.Batch, l limit) {
 	if l.set && end.After(l.at) {
 		end = l.at
 	}
-	if !end.After(s.Through) {
+	switch {
+	case l.set && !l.at.After(s.Through):
 		return // nothing in scope is gone
+	case !end.After(s.Through) && len(b.Records) > 0:
+		return // nothing is gone after all
+	case !end.After(s.Through):
+		end = bridge.Position{} // what is gone ends nobody knows where
 	}
 	r.uncovered(Uncovered{Side: "source", Partition: s.ID, After: s.Through, Through: end, Class: Unverifiable,
 		Reason: "records were removed before they were read: retention or deletion has passed the run"})
 	if n := len(s.Windows); n > 0 && s.Windows[n-1].ClosedAt.IsZero() {
 		s.Windows[n-1].ClosedAt = time.Now()
 	}
-	s.skipped = end
-	if !r.v.Content {
+	if s.skipped = end; !r.v.Content && !end.IsZero() {
 		s.Through = end
 	}
 }

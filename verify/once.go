@@ -29,6 +29,7 @@ func (r *run) once(ctx context.Context) error {
 		if err := r.saving(ctx, r.readBoth); err != nil {
 			return err
 		}
+		r.FenceTip = r.sourceTime(r.FenceAt)
 		if err := errors.Join(r.strangers(ctx), r.rolledBack(ctx), r.explain(ctx)); err != nil {
 			return err
 		}
@@ -299,7 +300,7 @@ func (r *run) watch(ctx context.Context) error {
 
 func (r *run) straggle(ctx context.Context, s *sourcePart) error {
 	reader, err := ask(ctx, r.v, "source "+s.ID, func(ctx context.Context) (bridge.Reader, error) {
-		return r.v.Source.Open(ctx, s.ID, bridge.Start{After: s.Through, Tip: r.FenceAt})
+		return r.v.Source.Open(ctx, s.ID, bridge.Start{After: s.Through, Tip: later(s.Tip, r.FenceTip)})
 	})
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ type targetPart struct {
 	Records       int64
 	Bytes         int64
 	SeenAt        time.Time // everything that came before was read
+	Tip           time.Time // the same by the service's clock
 	Ended, Done   bool
 	Lost          string        // why the rest could not be read
 	HeadLost      bool          // its oldest records are gone
@@ -68,6 +69,8 @@ type run struct {
 	until        time.Time // the target is read until then; zero: not known yet
 	lists        int       // how often the source was listed
 	readingSince time.Time // by this process
+	sourceClock  serviceClock
+	targetClock  serviceClock
 	deadLost     bool      // the dead letters cannot be read
 	main         *run      // whose sweep this is; nil for a run of its own
 	again        *run      // the sweep at work; nil if there is none
@@ -84,6 +87,7 @@ type book struct {
 	ID        string
 	StartedAt time.Time
 	FenceAt   time.Time
+	FenceTip  time.Time // FenceAt by the source's clock, once it was read
 	Until     time.Time
 	Acked     map[string]bridge.Row
 	Sources   []*sourcePart

@@ -170,8 +170,9 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 			return err
 		}
 	}
-	start := bridge.Start{After: s.Through}
+	start := bridge.Start{After: s.Through, Tip: s.Tip}
 	if s.Through.IsZero() {
+		start.Tip = time.Time{} // what was seen of a part says nothing of the whole
 		start.After, start.At = r.v.Select.After[s.ID], r.v.from()
 		r.mu.Lock()
 		s.Start = start.After
@@ -323,6 +324,9 @@ func (r *run) bookSource(s *sourcePart, list []prepared, b bridge.Batch, over bo
 	}
 	if n := len(s.Windows); n > 0 {
 		r.cut(s.Windows[n-1], now, b.Ended)
+	}
+	if b.Behind == 0 && !over && through == b.Through {
+		s.Tip = tipOf(&b)
 	}
 	s.Ended = b.Ended
 	done = over || b.Ended || l.set && !l.at.After(s.Through)

@@ -88,7 +88,7 @@ func (r *run) followTarget(ctx context.Context, t *targetPart) error {
 }
 
 func (r *run) walkTarget(t *targetPart) *walk {
-	return &walk{r: r, src: r.v.Target, side: "target", id: t.ID, start: bridge.Start{After: t.Through, Tip: t.SeenAt}, through: t.Through, pace: &t.pace}
+	return &walk{r: r, src: r.v.Target, side: "target", id: t.ID, start: bridge.Start{After: t.Through, Tip: t.Tip}, through: t.Through, pace: &t.pace}
 }
 
 // nextOfTarget is the next page of a target partition, behind any gap before it.
@@ -161,7 +161,7 @@ func (r *run) takeTarget(ctx context.Context, d *digester, t *targetPart, b brid
 	}
 	t.Begun = true
 	if b.Behind == 0 && !b.Asked.IsZero() {
-		t.SeenAt = b.Asked
+		t.SeenAt, t.Tip = b.Asked, tipOf(&b)
 	}
 	t.Ended = b.Ended
 	if r.reached(t, b) {

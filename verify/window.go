@@ -107,7 +107,9 @@ type sourcePart struct {
 	// Through is up to where it was read, Ended that there is no more, Done that the run
 	// reads no further.
 	Through bridge.Position
-	First   bridge.Position // of the first record
+	// Tip is when nothing was behind Through, by the service's clock; zero if it is not known.
+	Tip   time.Time
+	First bridge.Position // of the first record
 	// Oldest is what the source still held when reading began where the workflow did.
 	Oldest bridge.Position
 	// LastRecord is the last record read in scope.
