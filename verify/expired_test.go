@@ -37,7 +37,7 @@ func expired(t *testing.T, seed uint64, lose, young bool, verdict verify.Verdict
 	w := newWorld(t, seed, memstream.Kafka, memstream.Kinesis)
 	began := time.Now()
 	for range 4 {
-		w.produce(4000, 40)
+		w.produce(1000, 40)
 		w.catchUp()
 		w.reshard(w.dst)
 		wait(t.Context(), 7*time.Hour)
@@ -88,7 +88,7 @@ func expired(t *testing.T, seed uint64, lose, young bool, verdict verify.Verdict
 		}
 	}
 	v := w.verifier(w.dst)
-	v.WindowRecords = 500
+	v.WindowRecords = 125
 	v.Expiry = verify.Expiry{Began: began, Least: 24 * time.Hour, Kept: 24 * time.Hour}
 	if young {
 		v.Expiry.Began = time.Now().Add(-time.Hour)

@@ -21,7 +21,7 @@ func TestContinuousFollows(t *testing.T) {
 		t.Run(d.name, func(t *testing.T) {
 			var worst time.Duration
 			rounds := 0
-			for seed := range uint64(runs(4, 40)) {
+			for seed := range uint64(runs(2, 40)) {
 				synctest.Test(t, func(t *testing.T) {
 					lag, n := followed(t, seed, d.from, d.to)
 					worst, rounds = max(worst, lag), rounds+n

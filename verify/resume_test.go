@@ -72,7 +72,7 @@ func TestKilledRunsSayTheSame(t *testing.T) {
 	} {
 		t.Run(d.name, func(t *testing.T) {
 			var total killings
-			seeds := runs(3, 30)
+			seeds := runs(2, 30)
 			for seed := range uint64(seeds) {
 				synctest.Test(t, func(t *testing.T) { total.add(killAndResume(t, seed, d.from, d.to, d.ledger)) })
 				if t.Failed() {
