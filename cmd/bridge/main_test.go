@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"flag"
+	"os"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -14,10 +16,19 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
+	if err := os.Setenv("GORACE", quickExit()); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){
 		"bridge":     main,
 		"bridge-sim": simMain,
 	})
+}
+
+// quickExit is GORACE for the programs that tests start: with the race detector in it, a
+// program would sleep for a second before each exit. It still reports the races that it found.
+func quickExit() string {
+	return cmp.Or(os.Getenv("GORACE"), "atexit_sleep_ms=0")
 }
 
 // TestScript runs the stories under testdata/script: what a person types, and what comes
@@ -56,7 +67,8 @@ func params() testscript.Params {
 		Setup: func(e *testscript.Env) error {
 			e.Values[storyKey{}] = &story{}
 			e.Values[serversKey{}] = &servers{}
-			e.Vars = append(e.Vars, "BRIDGE_START_PATIENCE=300ms") // a start of 2 minutes is none of a test
+			// A start of 2 minutes is none of a test.
+			e.Vars = append(e.Vars, "BRIDGE_START_PATIENCE=300ms", "GORACE="+quickExit())
 			return nil
 		},
 	}

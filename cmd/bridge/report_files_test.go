@@ -43,7 +43,7 @@ func TestReportLockIsExclusive(t *testing.T) {
 		t.Error("two hold the lock once one of them has replaced the file")
 	}
 	unlock()
-	const writers, rounds = 8, 25
+	const writers, rounds = 8, 10
 	var inside atomic.Int32
 	var all sync.WaitGroup
 	for range writers {

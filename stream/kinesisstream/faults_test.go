@@ -168,12 +168,20 @@ func expect(t testing.TB, what string, st *kinesistest.Stream, recs []bridge.Rec
 }
 
 // parted are the formats that put one Kinesis record a key, and how much of a check runs in
-// each: in raw all of it.
+// each: ten percent of it in raw and Share in the others, each position if RUNS is 100. The
+// stride shares no factor with 50, so that the positions within a call differ.
 func parted(t *testing.T, check func(t *testing.T, format kinesisstream.Format, stride int)) {
 	for _, format := range []kinesisstream.Format{kinesisstream.Raw, kinesisstream.KPL, kinesisstream.Envelope} {
-		stride := 1
-		if format != kinesisstream.Raw {
-			stride = 500 / max(kinesisstream.Share(t, 500), 1)
+		n := max(kinesisstream.Share(t, 500), 1)
+		if format == kinesisstream.Raw {
+			n = max(n, 50)
+		}
+		stride := 500 / n
+		if stride > 1 {
+			stride--
+			for stride%2 == 0 || stride%5 == 0 {
+				stride--
+			}
 		}
 		t.Run(string(format), func(t *testing.T) { check(t, format, stride) })
 	}
