@@ -2,6 +2,8 @@
 GO ?= go
 # How much of each check's full count runs, in percent; see docs/GUARANTEES.md.
 RUNS ?= 10
+# Which mutants `make integration` draws; `make mutants` runs all of them.
+SEED ?= 11
 # The packages whose tests need real servers or a browser.
 REAL = ./integration/... ./stream/... ./verify/... ./report/...
 
@@ -29,7 +31,7 @@ fuzz: ## every fuzz target for a minute
 integration: ## real servers, a tenth of the full counts; installs what it needs by name
 	bash integration/install.sh
 	RUNS=$(RUNS) $(GO) test -tags integration -count 1 -timeout 60m -p 1 -parallel 4 $(REAL) -run Integration -v
-	$(GO) run ./internal/mutants -draw 20
+	$(GO) run ./internal/mutants -draw 20 -seed $(SEED)
 
 reliability: ## real servers, full counts: hours
 	bash integration/install.sh
