@@ -9,9 +9,10 @@ import (
 	"github.com/kinesis-msk-bridge/bridge/keymap"
 )
 
-// checkKeymap asks a keymap whose condition can break whether it holds, and notes source partitions whose keys the keymap places in another partition than
-// it does for one that they descend from: a key that moved with a reshard is in two partitions
-// of the target then, and has no order there. The lock is held.
+// checkKeymap asks a keymap whose condition can break whether it holds, and notes source partitions
+// whose keys the keymap places in another partition than it does for one that they descend from: a
+// key that moved with a reshard is in two partitions of the target then, and has no order there.
+// The lock is held.
 func (r *run) checkKeymap() {
 	if r.keyed || r.v.Content {
 		return
@@ -26,24 +27,37 @@ func (r *run) checkKeymap() {
 			continue
 		}
 		there = append(there, bridge.Partition{ID: s.ID, Parents: s.Parents})
-		parents := slices.Clone(s.Parents)
-		for a := range s.ancestors {
-			parents = append(parents, r.Sources[a].ID)
-		}
-		slices.Sort(parents)
-		for _, parent := range slices.Compact(parents) {
-			if why := r.splits(parent, s.ID); why != "" {
-				r.uncovered(Uncovered{Side: "source", Partition: s.ID, After: s.Start, Through: s.LastRecord, Class: Unverifiable, Reason: why})
-				split = true
-				break
-			}
+		if why := r.splitsAny(s); why != "" {
+			r.uncovered(Uncovered{Side: "source", Partition: s.ID, After: s.Start, Through: s.LastRecord, Class: Unverifiable, Reason: why})
+			split = true
 		}
 	}
 	if keys, ok := r.v.Keys.(keymap.Conditional); ok && !split {
-		if err := keys.Holds(there); err != nil {
-			r.uncovered(Uncovered{Side: "run", Partition: "keymap", Class: Unverifiable, Reason: err.Error()})
+		r.holds(keys, there)
+	}
+}
+
+// holds asks a keymap whether its condition holds with these partitions. The lock is held.
+func (r *run) holds(keys keymap.Conditional, there []bridge.Partition) {
+	if err := keys.Holds(there); err != nil {
+		r.uncovered(Uncovered{Side: "run", Partition: "keymap", Class: Unverifiable, Reason: err.Error()})
+	}
+}
+
+// splitsAny says why a key of a source partition and of one that it descends from goes to two of
+// the target; empty if none is known to.
+func (r *run) splitsAny(s *sourcePart) string {
+	parents := slices.Clone(s.Parents)
+	for a := range s.ancestors {
+		parents = append(parents, r.Sources[a].ID)
+	}
+	slices.Sort(parents)
+	for _, parent := range slices.Compact(parents) {
+		if why := r.splits(parent, s.ID); why != "" {
+			return why
 		}
 	}
+	return ""
 }
 
 // splits says why one key of two source partitions goes to two of the target; empty if it goes

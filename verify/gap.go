@@ -24,27 +24,37 @@ func (r *run) passGap(s *sourcePart, b bridge.Batch, l limit) {
 		return
 	}
 	s.skips = false
-	end := b.Through
+	end, any := goneUpTo(s, &b, l)
+	if !any {
+		return
+	}
+	r.uncovered(Uncovered{Side: "source", Partition: s.ID, After: s.Through, Through: end, Class: Unverifiable,
+		Reason: "records were removed before they were read: retention or deletion has passed the run"})
+	s.closeLast()
+	if s.skipped = end; !r.v.Content && !end.IsZero() {
+		s.Through = end
+	}
+}
+
+// closeLast closes the window that grows, if there is one. The run's lock is held.
+func (s *sourcePart) closeLast() {
+	if n := len(s.Windows); n > 0 && s.Windows[n-1].ClosedAt.IsZero() {
+		s.Windows[n-1].ClosedAt = time.Now()
+	}
+}
+
+// goneUpTo is where a gap ends of which b is the first page behind it, and whether it is in scope.
+// The end is zero if nothing is there to tell it.
+func goneUpTo(s *sourcePart, b *bridge.Batch, l limit) (end bridge.Position, any bool) {
+	end = b.Through
 	if len(b.Records) > 0 {
 		end = preceding(b.Records[0].Position)
 	}
 	if l.set && end.After(l.at) {
 		end = l.at
 	}
-	switch {
-	case l.set && !l.at.After(s.Through):
-		return // nothing in scope is gone
-	case !end.After(s.Through) && len(b.Records) > 0:
-		return // nothing is gone after all
-	case !end.After(s.Through):
-		end = bridge.Position{} // what is gone ends nobody knows where
+	if end.After(s.Through) {
+		return end, true
 	}
-	r.uncovered(Uncovered{Side: "source", Partition: s.ID, After: s.Through, Through: end, Class: Unverifiable,
-		Reason: "records were removed before they were read: retention or deletion has passed the run"})
-	if n := len(s.Windows); n > 0 && s.Windows[n-1].ClosedAt.IsZero() {
-		s.Windows[n-1].ClosedAt = time.Now()
-	}
-	if s.skipped = end; !r.v.Content && !end.IsZero() {
-		s.Through = end
-	}
+	return bridge.Position{}, len(b.Records) == 0 && !(l.set && !l.at.After(s.Through))
 }

@@ -30,7 +30,7 @@ func (r *run) once(ctx context.Context) error {
 			return err
 		}
 		r.FenceTip = r.sourceTime(r.FenceAt)
-		if err := errors.Join(r.strangers(ctx), r.rolledBack(ctx), r.explain(ctx)); err != nil {
+		if err := errors.Join(r.unlisted(ctx), r.strangers(ctx), r.rolledBack(ctx), r.explain(ctx)); err != nil {
 			return err
 		}
 		if err := r.readDeadLetters(ctx, r.closedWindows(time.Time{})); err != nil {
@@ -77,7 +77,6 @@ func (r *run) fence(ctx context.Context) error {
 		r.Acked = rows
 	}
 	r.acked = r.Acked
-	r.unlisted()
 	if r.until = r.Until; r.acked != nil && r.until.IsZero() {
 		if err := r.reach(ctx, r.FenceAt); err != nil {
 			return err
@@ -101,6 +100,8 @@ func (r *run) rows(ctx context.Context) (map[string]bridge.Row, error) {
 			rows[row.Partition] = row
 		}
 		cp.Rows = nil
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		r.checkpoint = cp
 		return rows, err
 	})
@@ -121,15 +122,6 @@ func (r *run) ends(ctx context.Context, side string, s bridge.Source) (map[strin
 		return nil, fmt.Errorf("ask for the end of the %s: %w", side, err)
 	}
 	return ends, nil
-}
-
-// unlisted notes partitions that the mirror has read and that are listed no more.
-func (r *run) unlisted() {
-	for id, row := range r.acked {
-		if s := r.sourceByID[id]; s == nil && len(r.v.Select.Partitions) == 0 {
-			r.uncovered(Uncovered{Side: "source", Partition: id, Through: row.Position, Class: Unverifiable, Reason: "it has expired"})
-		}
-	}
 }
 
 // heads finds out where the source begins. Where positions are no offsets, nobody can

@@ -35,6 +35,9 @@ func (r *run) quick(ctx context.Context) error {
 		}
 		t.Through = r.targetEnds[t.ID]
 	}
+	if err := r.unlisted(ctx); err != nil {
+		return err
+	}
 	r.setPhase(phaseDone)
 	return nil
 }

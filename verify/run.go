@@ -71,9 +71,9 @@ type run struct {
 	readingSince time.Time // by this process
 	sourceClock  serviceClock
 	targetClock  serviceClock
-	deadLost     bool      // the dead letters cannot be read
-	main         *run      // whose sweep this is; nil for a run of its own
-	again        *run      // the sweep at work; nil if there is none
+	deadLost     bool // the dead letters cannot be read
+	main         *run // whose sweep this is; nil for a run of its own
+	again        *run // the sweep at work; nil if there is none
 	targetEnds   map[string]bridge.Position
 	entries      *entries          // of the ledger; nil if it is to be read anew
 	checkpoint   bridge.Checkpoint // as it was last read, without its rows
@@ -122,6 +122,7 @@ type book struct {
 	Beyond     Beyond
 	SurveyedAt time.Time
 	Before     int64
+	BeforeOf   map[string]int64           // records by partitions of the source that are not listed
 	Farthest   map[string]bridge.Position // behind the scope, named by the target
 }
 
@@ -149,7 +150,7 @@ func (v *Verifier) begin(ctx context.Context) (*run, error) {
 	r.cond = sync.NewCond(&r.mu)
 	r.book = book{
 		Version: bookVersion, ID: v.ID, StartedAt: time.Now().UTC(), Marks: watermarks{},
-		Bitmaps: map[string]*bitmap{}, Tables: map[string]*orderTable{}, Overflow: map[Class]int64{}, Unknown: map[string]bool{}, Sampled: map[Class]int{},
+		Bitmaps: map[string]*bitmap{}, Tables: map[string]*orderTable{}, Overflow: map[Class]int64{}, Unknown: map[string]bool{}, BeforeOf: map[string]int64{}, Sampled: map[Class]int{},
 		Told: map[uint64]bool{}, Heads: map[pair]head{}, Farthest: map[string]bridge.Position{},
 	}
 	for _, k := range v.Select.Keys {
@@ -198,31 +199,6 @@ func (r *run) listSource(ctx context.Context) error {
 		r.Sources = append(r.Sources, s)
 		r.index(s)
 	}
-	return nil
-}
-
-// strangers notes partitions that the target holds records of and that are not listed.
-// One that was opened since the run began is none of them.
-func (r *run) strangers(ctx context.Context) error {
-	r.mu.Lock()
-	n := len(r.Unknown)
-	r.mu.Unlock()
-	if n == 0 {
-		return nil
-	}
-	parts, err := ask(ctx, r.v, "the list of the source", r.v.Source.Partitions)
-	if err != nil {
-		return fmt.Errorf("list the source again: %w", err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for id := range r.Unknown {
-		if !slices.ContainsFunc(parts, func(p bridge.Partition) bool { return p.ID == id }) {
-			r.uncovered(Uncovered{Side: "source", Partition: id, Class: Unverifiable,
-				Reason: "the target holds records of it, and it is not listed: it has expired, or never was"})
-		}
-	}
-	clear(r.Unknown)
 	return nil
 }
 

@@ -125,7 +125,7 @@ func (r *run) adopt(kept book) {
 	r.Marks = orMap(r.Marks, blank.Marks)
 	r.Bitmaps, r.Tables = orMap(r.Bitmaps, blank.Bitmaps), orMap(r.Tables, blank.Tables)
 	r.Sampled, r.Told = orMap(r.Sampled, blank.Sampled), orMap(r.Told, blank.Told)
-	r.Farthest = orMap(r.Farthest, blank.Farthest)
+	r.Farthest, r.BeforeOf = orMap(r.Farthest, blank.Farthest), orMap(r.BeforeOf, blank.BeforeOf)
 	r.Overflow, r.Unknown = orMap(r.Overflow, blank.Overflow), orMap(r.Unknown, blank.Unknown)
 	for _, s := range r.Sources {
 		r.index(s)

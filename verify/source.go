@@ -92,11 +92,6 @@ func (v *Verifier) from() time.Time {
 	return v.Select.From
 }
 
-// pinned reports whether the scope of a partition begins where the workflow began to read.
-func (v *Verifier) pinned(partition string) bool {
-	return v.Select.After[partition].IsZero() && v.Start.After(v.Select.From)
-}
-
 // readSource reads one source partition up to its limit and books it. An error ends the
 // run; what concerns the partition alone is noted.
 func (r *run) readSource(ctx context.Context, s *sourcePart, l limit) error {
@@ -155,8 +150,8 @@ func (r *run) sourceDone(s *sourcePart, lost string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s.Done, s.Lost = true, lost
-	if n := len(s.Windows); lost != "" && n > 0 && s.Windows[n-1].ClosedAt.IsZero() {
-		s.Windows[n-1].ClosedAt = time.Now() // it can be judged as far as it was read
+	if lost != "" {
+		s.closeLast() // it can be judged as far as it was read
 	}
 	r.cond.Broadcast()
 }
@@ -181,8 +176,8 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 			start.At = time.Time{}
 		}
 	}
-	if s.Through.IsZero() && r.v.pinned(s.ID) {
-		if err := r.oldest(ctx, s); err != nil {
+	if !start.At.IsZero() {
+		if _, err := r.oldest(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -216,31 +211,6 @@ func (r *run) readPart(ctx context.Context, s *sourcePart, l limit) error {
 		if r.bookSource(s, list, b, over, l) {
 			return reader.close()
 		}
-	}
-}
-
-// oldest notes the oldest record that a source partition still holds. One from before the
-// workflow's start proves that nothing behind the start has expired.
-func (r *run) oldest(ctx context.Context, s *sourcePart) error {
-	reader, err := r.open(ctx, r.v.Source, "source "+s.ID, s.ID, bridge.Start{}, &s.pace)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", s.ID, err)
-	}
-	for {
-		b, err := r.readOn(ctx, reader, &s.pace)
-		if err != nil {
-			return errors.Join(fmt.Errorf("read %s: %w", s.ID, err), reader.Close())
-		}
-		if len(b.Records) == 0 && b.Behind != 0 && !b.Ended {
-			continue
-		}
-		r.mu.Lock()
-		if len(b.Records) > 0 {
-			s.Oldest = b.Records[0].Position.Clone()
-		}
-		s.pace = pace{}
-		r.mu.Unlock()
-		return reader.Close()
 	}
 }
 

@@ -141,9 +141,12 @@ func (s *Survey) part(ctx context.Context, id string) BeyondPart {
 	if row.Ended || offsets && !end.After(row.Position) {
 		return p
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.Budget)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.Budget, fmt.Errorf("no answer within %s: %w", s.Budget, bridge.ErrTransient))
 	defer cancel()
 	if err := s.count(ctx, &p, row, end); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = context.Cause(ctx)
+		}
 		p.Count = CountAtLeast
 		at := p.Last
 		if at.IsZero() {
@@ -176,32 +179,21 @@ func (s *Survey) count(ctx context.Context, p *BeyondPart, row bridge.Row, end b
 	if row.Position.IsZero() {
 		start.At = s.Start
 	}
-	reader, err := retry(ctx, func() (bridge.Reader, error) { return s.Source.Open(ctx, p.Partition, start) })
+	what := "source " + p.Partition
+	reader, err := askFor(ctx, s.Budget, what, func(ctx context.Context) (bridge.Reader, error) { return s.Source.Open(ctx, p.Partition, start) })
 	if err != nil {
 		return err
 	}
 	var open error
 	for {
-		b, err := retry(ctx, func() (bridge.Batch, error) { return reader.Read(ctx) })
+		b, err := askFor(ctx, s.Budget, what, reader.Read)
 		if err != nil {
 			return errors.Join(open, err, reader.Close())
 		}
 		if open = nil; b.Open != nil {
 			open = openError(b.Open)
 		}
-		over := b.Ended || end.IsZero() && b.Behind == 0 || !end.IsZero() && !end.After(b.Through)
-		for i := range b.Records {
-			rec := &b.Records[i]
-			if !end.IsZero() && rec.Position.After(end) || arrivedBehind(rec, &b, s.began) {
-				over = true
-				break
-			}
-			if p.Records == 0 && !rec.Arrived.IsZero() && !b.Clock.IsZero() {
-				p.Behind = max(b.Clock.Sub(rec.Arrived), 0)
-			}
-			p.Records++
-			p.Last = rec.Position.Clone()
-		}
+		over := s.add(p, &b, end)
 		switch {
 		case over:
 			return reader.Close()
@@ -209,6 +201,23 @@ func (s *Survey) count(ctx context.Context, p *BeyondPart, row bridge.Row, end b
 			return errors.Join(open, reader.Close())
 		}
 	}
+}
+
+// add counts the records of a page, and reports whether it reaches what the partition held when the
+// survey began.
+func (s *Survey) add(p *BeyondPart, b *bridge.Batch, end bridge.Position) (over bool) {
+	for i := range b.Records {
+		rec := &b.Records[i]
+		if !end.IsZero() && rec.Position.After(end) || arrivedBehind(rec, b, s.began) {
+			return true
+		}
+		if p.Records == 0 && !rec.Arrived.IsZero() && !b.Clock.IsZero() {
+			p.Behind = max(b.Clock.Sub(rec.Arrived), 0)
+		}
+		p.Records++
+		p.Last = rec.Position.Clone()
+	}
+	return b.Ended || end.IsZero() && b.Behind == 0 || !end.IsZero() && !end.After(b.Through)
 }
 
 // clockStep is how coarse a service may tell its clock: HTTP dates are whole seconds.
@@ -260,7 +269,7 @@ func (r *run) survey(ctx context.Context) error {
 		return nil
 	}
 	found, err := Survey{
-		Source: v.Source, Rows: rows, Start: v.from(), Budget: v.SurveyFor, Parallel: v.Parallel, Patience: v.Settle,
+		Source: v.Source, Rows: rows, Start: v.from(), Budget: min(v.SurveyFor, v.Stall), Parallel: v.Parallel, Patience: v.Settle,
 		Chosen: func(id string) bool { return r.chosen(&sourcePart{ID: id}) },
 	}.Look(ctx)
 	if err != nil && (ctx.Err() != nil || final(err)) {

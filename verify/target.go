@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
@@ -429,14 +430,14 @@ func (r *run) stray(t *targetPart, after bridge.Position, p *placed) {
 func (r *run) bookPlaced(a *passage, after bridge.Position, p *placed) {
 	t, s := a.t, a.enter(p.origin.Partition)
 	if s == nil {
-		r.Unknown[p.origin.Partition] = true
+		r.unknown(t, after, p)
 		return
 	}
 	r.noteHoles(t, p, s.Index) // of what is out of scope, too
 	if !r.chosen(s) || !s.Start.IsZero() && !p.at.After(s.Start) {
 		return
 	}
-	if r.below(s, p.at) {
+	if r.below(s, p) {
 		return
 	}
 	i := s.find(p.at)
@@ -472,12 +473,27 @@ func (r *run) bookPlaced(a *passage, after bridge.Position, p *placed) {
 	r.occur(t, s, w, p)
 }
 
+// unknown notes a record of a partition that was not listed. The lock is held.
+func (r *run) unknown(t *targetPart, after bridge.Position, p *placed) {
+	id := p.origin.Partition
+	if p.foreign {
+		r.stray(t, after, p) // the mirror did not write it
+		return
+	}
+	if only := r.v.Select.Partitions; len(only) > 0 && !slices.Contains(only, id) {
+		return
+	}
+	r.Unknown[id] = true
+	r.BeforeOf[id]++
+}
+
 // below handles a coordinate before the first one that the source still has.
-func (r *run) below(s *sourcePart, at bridge.Position) bool {
+func (r *run) below(s *sourcePart, p *placed) bool {
+	at := p.at
 	if !s.headless || at.After(s.Through) || !s.First.IsZero() && !s.First.After(at) {
 		return false
 	}
-	if !r.v.Select.From.IsZero() && !r.v.pinned(s.ID) || r.beforeStart(s) {
+	if r.beforeScope(s, p) {
 		r.Before++
 	} else {
 		r.uncovered(Uncovered{Side: "source", Partition: s.ID, Through: at.Clone(), Class: Unverifiable,
@@ -486,11 +502,19 @@ func (r *run) below(s *sourcePart, at bridge.Position) bool {
 	return true
 }
 
-// beforeStart reports whether what stands before the first record in scope stands before
-// the workflow's start, too: the source still holds a record from before it, so nothing in
-// between has expired. The lock is held.
-func (r *run) beforeStart(s *sourcePart) bool {
-	return r.v.pinned(s.ID) && !s.Oldest.IsZero() && (s.First.IsZero() || s.First.After(s.Oldest))
+// beforeScope reports whether what stands before the first record in scope stands before the
+// scope, too: the source still holds a record from before it, so nothing in between has expired.
+// If it does not, a record that was mirrored from a shard tells by its time, which is when it
+// arrived there. The lock is held.
+func (r *run) beforeScope(s *sourcePart, p *placed) bool {
+	if r.v.from().IsZero() {
+		return false
+	}
+	if !s.Oldest.IsZero() && (s.First.IsZero() || s.First.After(s.Oldest)) {
+		return true
+	}
+	_, offsets := r.v.Source.(bridge.Ender)
+	return !offsets && r.v.Keeps.Time && !p.foreign && p.time.Before(r.v.from())
 }
 
 // occur tells first occurrences from repeats. The lock is held.

@@ -110,7 +110,7 @@ type sourcePart struct {
 	// Tip is when nothing was behind Through, by the service's clock; zero if it is not known.
 	Tip   time.Time
 	First bridge.Position // of the first record
-	// Oldest is what the source still held when reading began where the workflow did.
+	// Oldest is what the source still held when reading began behind a time.
 	Oldest bridge.Position
 	// LastRecord is the last record read in scope.
 	LastRecord bridge.Position
