@@ -430,7 +430,7 @@ func (r *run) stray(t *targetPart, after bridge.Position, p *placed) {
 func (r *run) bookPlaced(a *passage, after bridge.Position, p *placed) {
 	t, s := a.t, a.enter(p.origin.Partition)
 	if s == nil {
-		r.unknown(t, after, p)
+		r.unknown(p)
 		return
 	}
 	r.noteHoles(t, p, s.Index) // of what is out of scope, too
@@ -474,12 +474,8 @@ func (r *run) bookPlaced(a *passage, after bridge.Position, p *placed) {
 }
 
 // unknown notes a record of a partition that was not listed. The lock is held.
-func (r *run) unknown(t *targetPart, after bridge.Position, p *placed) {
+func (r *run) unknown(p *placed) {
 	id := p.origin.Partition
-	if p.foreign {
-		r.stray(t, after, p) // the mirror did not write it
-		return
-	}
 	if only := r.v.Select.Partitions; len(only) > 0 && !slices.Contains(only, id) {
 		return
 	}
