@@ -137,6 +137,10 @@ func (r *resharding) phases(j *job, parents, children []string) (waited int) {
 	}
 	for n, phase := range phasesOf(parents, children) {
 		begun := r.srv.Counts("GetShardIterator").Calls
+		first := n == 0 && begun == 0
+		if first {
+			phase.passed = 1 // a first start asks each shard where it begins
+		}
 		held, free := r.hold(phase)
 		c := j.mirror("state")
 		waitFor(r.t, "phase of the reshard", func() bool {
@@ -147,6 +151,9 @@ func (r *resharding) phases(j *job, parents, children []string) (waited int) {
 				return false
 			}
 		})
+		if first {
+			begun = r.srv.Counts("GetShardIterator").Calls
+		}
 		if n == 0 {
 			c.until("a child that waits", func(p progress) bool { return p.Waiting > 0 })
 			if holds >= unreadParent && !r.asked(begun, children) {
