@@ -102,4 +102,3 @@ func warnsOf(t *testing.T, c *child, id string) bool {
 	}
 	return false
 }
-
