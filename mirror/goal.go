@@ -3,7 +3,6 @@ package mirror
 import (
 	"context"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 
@@ -52,9 +51,10 @@ func (r *run) newGoal(ctx context.Context, at time.Time, parts []bridge.Partitio
 	for _, p := range parts {
 		// Also one that ends at its checkpoint takes a page: only a reader proves that the log
 		// still is the one that was read up to there.
-		g.left[p.ID] = !rows[p.ID].Ended
+		if !rows[p.ID].Ended {
+			g.left[p.ID] = true
+		}
 	}
-	maps.DeleteFunc(g.left, func(_ string, left bool) bool { return !left })
 	if len(g.left) == 0 {
 		close(g.all)
 	}

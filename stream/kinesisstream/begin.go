@@ -22,8 +22,10 @@ type edge struct {
 	turn  *semaphore.Weighted // one asks, the others wait for its answer
 	asked time.Time
 	at    time.Time // when asked, by the service's clock
+	since time.Time // no record is older: when the stream was created
 }
 
+// now is zero while the stream is younger than that: nothing is near its end.
 func (e *edge) now(ctx context.Context, c *Client) (time.Time, error) {
 	if err := e.turn.Acquire(ctx, 1); err != nil {
 		return time.Time{}, err
@@ -34,10 +36,13 @@ func (e *edge) now(ctx context.Context, c *Client) (time.Time, error) {
 		if err != nil {
 			return time.Time{}, err
 		}
-		e.asked = time.Now()
+		e.asked, e.since = time.Now(), info.Created
 		e.at = e.asked.Add(edgeMargin - ahead - info.Retention)
 	}
-	return e.at.Add(time.Since(e.asked)), nil
+	if at := e.at.Add(time.Since(e.asked)); at.After(e.since) {
+		return at, nil
+	}
+	return time.Time{}, nil
 }
 
 // Begin reads the first record that arrived at that time or later, and is kept for edgeMargin
