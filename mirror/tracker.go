@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/internal/clock"
 )
 
 // A tracker knows what is done and what is under way. Everything that goes into one
@@ -25,9 +26,7 @@ type tracker struct {
 	marks   int                 // of index, not passed
 	passing map[string]*passing // by source partition
 	dirty   bool
-	// asked and clock are the same moment, of the last page that is done, by this machine's clock
-	// and by the source's; both zero if that never said its time.
-	asked, clock time.Time
+	clock   clock.Clock // of the source, by the last page that is done
 }
 
 type rowState struct {
@@ -289,9 +288,7 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 	if b.Ended {
 		s.Ended, s.moved, t.dirty = true, true, true
 	}
-	if !b.Clock.IsZero() {
-		t.asked, t.clock = b.Asked, b.Clock
-	}
+	t.clock.Note(b.Asked, b.Clock)
 	if b.Behind == 0 {
 		s.atTip(&b)
 		t.dirty = t.dirty || s.moved
@@ -321,10 +318,7 @@ func (t *tracker) done(partition string, w *window, b bridge.Batch, c bridge.Cou
 func (t *tracker) sourceTime(at time.Time) (time.Time, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.clock.IsZero() {
-		return at, false
-	}
-	return t.clock.Add(at.Round(0).Sub(t.asked.Round(0))), true
+	return t.clock.At(at)
 }
 
 // atTip notes when the partition was seen to hold nothing behind its position, by the clock that

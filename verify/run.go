@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kinesis-msk-bridge/bridge"
+	"github.com/kinesis-msk-bridge/bridge/internal/clock"
 )
 
 // A targetPart is one partition of the target.
@@ -66,14 +67,13 @@ type run struct {
 	keys         map[uint64]bool       // chosen ones; nil: all
 	cells        int                   // of all windows
 	spans        int
-	until        time.Time // the target is read until then; zero: not known yet
-	lists        int       // how often the source was listed
-	readingSince time.Time // by this process
-	sourceClock  serviceClock
-	targetClock  serviceClock
-	deadLost     bool // the dead letters cannot be read
-	main         *run // whose sweep this is; nil for a run of its own
-	again        *run // the sweep at work; nil if there is none
+	until        time.Time   // the target is read until then; zero: not known yet
+	lists        int         // how often the source was listed
+	readingSince time.Time   // by this process
+	clock        clock.Clock // of the source
+	deadLost     bool        // the dead letters cannot be read
+	main         *run        // whose sweep this is; nil for a run of its own
+	again        *run        // the sweep at work; nil if there is none
 	targetEnds   map[string]bridge.Position
 	entries      *entries          // of the ledger; nil if it is to be read anew
 	checkpoint   bridge.Checkpoint // as it was last read, without its rows

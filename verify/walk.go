@@ -37,7 +37,9 @@ func (w *walk) next(ctx context.Context) (bridge.Batch, *bridge.GapError, error)
 	if err != nil {
 		return b, nil, err
 	}
-	w.r.noteClock(w.side, &b)
+	if w.side == "source" {
+		w.r.noteClock(&b)
+	}
 	for len(b.Records) > 0 && !b.Records[0].Position.After(w.through) {
 		b.Records = b.Records[1:] // read before the gap
 	}

@@ -211,27 +211,33 @@ func (c *Client) CreateTopic(ctx context.Context, spec TopicSpec) (Topic, error)
 
 // awaitSettings asks for a topic that was just created. A broker that does not know it yet is
 // behind the others.
-func (c *Client) awaitSettings(ctx context.Context, name string) (Topic, error) {
-	wait := 10 * time.Millisecond
-	for {
-		t, err := c.Topic(ctx, name)
-		if !errors.Is(err, bridge.ErrMissing) {
-			return t, err
+func (c *Client) awaitSettings(ctx context.Context, name string) (t Topic, err error) {
+	err = poll(ctx, 10*time.Millisecond, func() (bool, error) {
+		if t, err = c.Topic(ctx, name); errors.Is(err, bridge.ErrMissing) {
+			return false, nil
 		}
-		if err := pause(ctx, wait); err != nil {
-			return Topic{}, err
-		}
-		wait = min(2*wait, time.Second)
-	}
+		return true, err
+	})
+	return t, err
 }
 
 // awaitLeaders returns when each partition has a leader that knows that it is one: the
 // metadata name leaders some time before those will answer for it.
 func (c *Client) awaitLeaders(ctx context.Context, name string, partitions int) error {
-	wait := 10 * time.Millisecond
-	for {
+	return poll(ctx, 10*time.Millisecond, func() (bool, error) {
 		led, err := c.led(ctx, name, partitions)
-		if led || err != nil && !bridge.Retryable(err) && !errors.Is(err, bridge.ErrMissing) {
+		if bridge.Retryable(err) || errors.Is(err, bridge.ErrMissing) {
+			return false, nil
+		}
+		return led, err
+	})
+}
+
+// poll calls try until it reports that it is done, or fails. Between two calls it waits, longer
+// each time and at most a second.
+func poll(ctx context.Context, wait time.Duration, try func() (done bool, err error)) error {
+	for {
+		if done, err := try(); done || err != nil {
 			return err
 		}
 		if err := pause(ctx, wait); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strconv"
 	"time"
 
@@ -66,7 +65,7 @@ func (c *Client) expiryOfIDs(ctx context.Context) (time.Duration, error) {
 
 // brokerSettings asks a broker for some of its own settings.
 func (c *Client) brokerSettings(ctx context.Context, b *sarama.DescribeClusterBroker, names ...string) ([]*sarama.ConfigEntry, error) {
-	l, err := c.connect(ctx, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
+	l, err := c.connect(ctx, addrOf(b))
 	if err != nil {
 		return nil, err
 	}

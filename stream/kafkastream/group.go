@@ -76,17 +76,14 @@ const groupPatience = 30 * time.Second
 
 // patiently calls again after failures that pass.
 func patiently(ctx context.Context, call func() error) error {
-	wait, began := 50*time.Millisecond, time.Now()
-	for {
+	began := time.Now()
+	return poll(ctx, 50*time.Millisecond, func() (bool, error) {
 		err := call()
-		if !errors.Is(err, bridge.ErrTransient) || time.Since(began) > groupPatience {
-			return err
+		if errors.Is(err, bridge.ErrTransient) && time.Since(began) <= groupPatience {
+			return false, nil
 		}
-		if err := pause(ctx, wait); err != nil {
-			return err
-		}
-		wait = min(2*wait, time.Second)
-	}
+		return true, err
+	})
 }
 
 func (c *Client) group(ctx context.Context, name string, t Topic) (Group, error) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"sync"
 
 	"github.com/IBM/sarama"
@@ -248,7 +247,7 @@ func (c *Client) brokerAddr(ctx context.Context, id int32) (string, error) {
 	}
 	for _, b := range cluster.Brokers {
 		if b.BrokerID == id {
-			return net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))), nil
+			return addrOf(b), nil
 		}
 	}
 	return "", fmt.Errorf("broker %d is not in the cluster: %w", id, bridge.ErrTransient)

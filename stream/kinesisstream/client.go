@@ -21,6 +21,7 @@ import (
 
 	"github.com/kinesis-msk-bridge/bridge"
 	"github.com/kinesis-msk-bridge/bridge/internal/awsapi"
+	"github.com/kinesis-msk-bridge/bridge/internal/clock"
 )
 
 // A Config says which stream, where, and as whom. Stream or StreamARN is needed; the rest
@@ -55,7 +56,7 @@ type Client struct {
 	mu     sync.Mutex
 	info   Info
 	shards map[string]types.Shard
-	ahead  time.Duration // how far this machine's clock is ahead of the service's, by the last answer
+	clock  clock.Clock // by the last answer
 }
 
 // An Info is what the service says of a stream.
@@ -213,12 +214,9 @@ func (c *Client) DescribeWithClock(ctx context.Context) (Info, time.Duration, er
 
 // hears notes what the service's clock says now.
 func (c *Client) hears(theirs time.Time) {
-	if theirs.IsZero() {
-		return
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ahead = time.Since(theirs)
+	c.clock.Note(time.Now(), theirs)
 }
 
 // theirs is the service's time, to about a second, when this machine's clock showed t. The
@@ -226,7 +224,8 @@ func (c *Client) hears(theirs time.Time) {
 func (c *Client) theirs(t time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return t.Add(-c.ahead)
+	t, _ = c.clock.At(t)
+	return t
 }
 
 func (c *Client) describe(out *kinesis.DescribeStreamSummaryOutput) (Info, error) {
