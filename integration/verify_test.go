@@ -28,8 +28,8 @@ const (
 	verifySettle = 2 * time.Second
 	verifyWindow = 8 * time.Second
 	// comeBack is how long a mirror that was killed takes to write again: it waits put_timeout,
-	// and looks for what it had under way. On a busy machine its start takes seconds, too.
-	comeBack = 10 * time.Second
+	// and looks for what it had under way.
+	comeBack = 4 * time.Second
 	mostLag  = verifySettle + 2*verifyWindow + comeBack
 )
 
