@@ -200,8 +200,8 @@ func (m *moving) refusedWhenStarted(version string, r *recorder) int {
 	})
 	m.refused("started inside apply", r, isChanged, plan)
 	application.end()
-	// Nothing of this plan was applied: there is nothing to undo, or only an earlier move
-	// behind which the consumer has gone on.
+	// This plan was not applied. Undo finds no move, or an earlier one, which it refuses
+	// because the consumer has moved on since.
 	undo := m.j.start("offsets", "undo", "--config", m.j.config("state"), "--still-for", "1s")
 	if code := undo.wait(2 * time.Minute); code != 2 && code != 7 {
 		m.t.Fatalf("undo after a refused apply: exit %d\n%s", code, undo.stderr())

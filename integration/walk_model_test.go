@@ -346,7 +346,7 @@ func (w *realWalk) damage() {
 	}
 }
 
-// askAgain holds that what was told once is told again, by the next start and by verify.
+// askAgain checks that the next start and verify report a loss again that was reported once.
 func (w *realWalk) askAgain() {
 	if len(w.found) > 0 {
 		return

@@ -155,8 +155,8 @@ const lockPatience = 10 * time.Second
 
 // lockReport keeps other commands from writing reports in the directory of file until the
 // returned function is called; it does nothing if there is no such directory. The lock is on
-// the directory, because a writer replaces the file: whoever opens the new file would not see
-// a lock on the old one.
+// the directory, because a writer replaces the file: a process that opens the new file does
+// not see a lock on the old one.
 func lockReport(ctx context.Context, file string) (unlock func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()

@@ -113,8 +113,8 @@ func entriesOf(answer *sarama.DescribeConfigsResponse, name string) ([]*sarama.C
 	return nil, fmt.Errorf("the answer does not name %s: %w", name, bridge.ErrTransient)
 }
 
-// control runs a call for the controller. sarama keeps a controller that is gone until it is
-// told: the next try finds the one that there is then.
+// control runs a call on the controller. sarama caches the controller, also one that is gone:
+// after a broken connection the cache is refreshed, so that the next try reaches the new one.
 func (c *Client) control(ctx context.Context, call func() error) error {
 	_, err := await(ctx, c, func() (struct{}, error) { return struct{}{}, call() })
 	if broken(err) && ctx.Err() == nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/kinesis-msk-bridge/bridge/stream/kafkastream"
 )
 
-// MSK Serverless is known by the names of its brokers, whoever gives them.
+// A cluster is MSK Serverless by its broker names: configured, from MSK, or from the cluster.
 func TestServerlessByName(t *testing.T) {
 	for _, c := range []struct {
 		configured, named string

@@ -135,7 +135,7 @@ func TestNoDryRunOfPutsAtAnEndpoint(t *testing.T) {
 	}
 }
 
-// What may pass is no verdict on a right, and a host that stored the record says so.
+// A retryable error says nothing about a right. A host that stores the dry run fails the check.
 func TestRightsThatCannotBeJudged(t *testing.T) {
 	srv := fast(t)
 	st := stream(t, srv, 1)
